@@ -1,0 +1,107 @@
+"""What the engine needs from the outside, as Protocols: `kube`, `vault` and `observe` fit them, and so do the tests' fakes.
+
+Every method may raise `NotYet` (retry later) or `Refused` (no until something changes) from `certmanager.domain.errors`;
+further errors are named at the method. All of them are called from several worker threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from certmanager.domain.model import Bundle, Material, Names, Pod, Request, Signed, StoredSecret
+
+
+class CertificateAuthority(Protocol):
+    """Vault's PKI mount."""
+
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
+        """`POST /v1/<mount>/sign/<role>`. `csr` is PEM, `ttl` seconds or None for the role's default."""
+        ...
+
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
+        """`POST /v1/<mount>/issue/<role>`: Vault makes the key."""
+        ...
+
+    def anchors(self, mount: str) -> tuple[str, ...]:
+        """Self-signed trust anchors of the mount (PEM), read once and kept for a while; empty if Vault does not tell them."""
+        ...
+
+    def known_anchors(self, mount: str) -> tuple[str, ...] | None:
+        """What `anchors` last returned, without any call; None when it was never read."""
+        ...
+
+
+class KeyMaker(Protocol):
+    """Private keys, CSRs and the judgement of what Vault returned (x509)."""
+
+    def request(self, request: Request) -> tuple[str, str]:
+        """A new key and its CSR: (PKCS#8 PEM, CSR PEM). The CSR carries every name of `request.names`."""
+        ...
+
+    def bundle(self, request: Request, key: str, signed: Signed, anchors: Sequence[str], now: float) -> tuple[Material, Bundle]:
+        """The verified material. Raises `Refused` when key, chain, names or validity are not what was decided."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SecretWrite:
+    """A Secret to be created or replaced. Labels, type and ownerReference follow from the pod."""
+
+    pod: Pod
+    name: str
+    annotations: Mapping[str, str]
+    material: Material
+    bundle: Bundle
+
+
+class SecretStore(Protocol):
+    """Secrets in the API server."""
+
+    def create(self, write: SecretWrite) -> StoredSecret:
+        """POST. Raises `AlreadyExists`."""
+        ...
+
+    def replace(self, write: SecretWrite, old: StoredSecret) -> StoredSecret:
+        """PUT with `old`'s resourceVersion and uid. Raises `Conflict`, `NotFound`."""
+        ...
+
+    def read(self, namespace: str, name: str) -> StoredSecret | None:
+        """GET; None when it is not there."""
+        ...
+
+    def delete(self, secret: StoredSecret) -> None:
+        """DELETE with uid and resourceVersion as preconditions; not being there is success. Raises `Conflict`."""
+        ...
+
+
+class RoleStore(Protocol):
+    """Roles and RoleBindings that let a ServiceAccount read the Secrets of its own pods."""
+
+    def reconcile(self, namespace: str, service_account: str, secret_names: Sequence[str]) -> int:
+        """Makes Roles and bindings say exactly `secret_names` (sorted, unique; empty removes them).
+
+        At most 500 names in one Role, then a further one. Returns the number of writes, 0 when nothing differed.
+        """
+        ...
+
+
+class Reporter(Protocol):
+    """Events, metrics and logs of what was decided."""
+
+    def normal(self, pod: Pod, reason: str, message: str) -> None:
+        """A Normal Event, low priority: may be dropped under load."""
+        ...
+
+    def warning(self, pod: Pod, reason: str, message: str) -> None:
+        """A Warning Event, merged by pod and reason, never dropped."""
+        ...
+
+    def outcome(self, kind: str, reason: str, seconds: float) -> None:
+        """One reconcile ended: kind of key, reason, duration in seconds."""
+        ...
+
+    def bug(self, key: object, error: BaseException) -> None:
+        """An unexpected error: logged by type and place, never with its text's secrets."""
+        ...
