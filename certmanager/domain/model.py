@@ -252,3 +252,17 @@ class Signed:
     certificate: str
     chain: tuple[str, ...]
     private_key: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretWrite:
+    """A Secret to be created or replaced. Labels, type and ownerReference follow from the pod.
+
+    `annotations` is without the prefix `podcert.io/`; `pod` and `pod-uid` are added by the store.
+    """
+
+    pod: Pod
+    name: str
+    annotations: Mapping[str, str]
+    material: Material
+    bundle: Bundle

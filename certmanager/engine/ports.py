@@ -7,10 +7,9 @@ further errors are named at the method. All of them are called from several work
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
-from certmanager.domain.model import Bundle, Material, Names, Pod, Request, Signed, StoredSecret
+from certmanager.domain.model import Bundle, Material, Names, Pod, Request, SecretWrite, Signed, StoredSecret
 
 
 class CertificateAuthority(Protocol):
@@ -43,17 +42,6 @@ class KeyMaker(Protocol):
     def bundle(self, request: Request, key: str, signed: Signed, anchors: Sequence[str], now: float) -> tuple[Material, Bundle]:
         """The verified material. Raises `Refused` when key, chain, names or validity are not what was decided."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class SecretWrite:
-    """A Secret to be created or replaced. Labels, type and ownerReference follow from the pod."""
-
-    pod: Pod
-    name: str
-    annotations: Mapping[str, str]
-    material: Material
-    bundle: Bundle
 
 
 class SecretStore(Protocol):
