@@ -6,7 +6,7 @@ further errors are named at the method. All of them are called from several work
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from certmanager.domain.model import Bundle, Material, Names, Pod, Request, SecretWrite, Signed, StoredSecret
