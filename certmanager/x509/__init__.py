@@ -1,0 +1,1 @@
+"""Keys, CSRs and the verification of certificates (cryptography). Knows neither Kubernetes nor Vault."""
