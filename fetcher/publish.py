@@ -1,0 +1,152 @@
+"""The files of a certificate, all at once: written where nobody looks, made visible by the swap of one symlink.
+
+It is how the kubelet publishes Secrets (k8s.io/kubernetes/pkg/volume/util/atomic_writer.go documents the steps):
+
+    cert.pem -> ..data/cert.pem        what users open
+    ..data -> ..2026_11_22_13_21_16.0f3a9c41        what is swapped
+    ..2026_11_22_13_21_16.0f3a9c41/cert.pem        the file
+
+A reader that opens `..data` once and both files through that handle never gets a key and a certificate that do not
+belong together. Modes are set before anything is visible (kubernetes/kubernetes#114461). It is the end of the path.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetcher.errors import VolumeError
+
+MODES: Mapping[str, int] = {"cert.pem": 0o644, "key.pem": 0o640, "ca-cert.pem": 0o644}
+_DIRECTORY_MODE = 0o750
+_DATA = "..data"
+_NEW_DATA = "..data_tmp"
+_NEW_LINK = "..link_tmp"
+_VERSION = re.compile(r"\.\.\d{4}(_\d\d){5}\.[0-9a-f]{8}")
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A directory with all files, which nobody sees until `commit`."""
+
+    volume: Path
+    path: Path
+
+    def commit(self) -> None:
+        """Make the files the visible ones, in one step, and remove those they replace. Raises VolumeError."""
+        with _explained(self.volume):
+            _point(self.volume / _DATA, self.path.name, self.volume / _NEW_DATA)
+            for name in MODES:
+                link, target = self.volume / name, f"{_DATA}/{name}"
+                if not (link.is_symlink() and str(link.readlink()) == target):
+                    _point(link, target, self.volume / _NEW_LINK)
+            _sweep(self.volume, keep=self.path.name)
+
+
+@contextlib.contextmanager
+def staged(volume: Path, files: Mapping[str, bytes]) -> Iterator[Staged]:
+    """Write `files` (a content for each name of MODES) into `volume`, out of sight; without a `commit` they go again.
+
+    One process at a time: a second fetcher in the same pod waits. What an interrupted run left behind is swept.
+    Raises VolumeError.
+    """
+    with _locked(volume):
+        path = volume / f"..{time.strftime('%Y_%m_%d_%H_%M_%S', time.gmtime())}.{os.urandom(4).hex()}"
+        try:
+            with _explained(volume):
+                _sweep(volume, keep=_current(volume))
+                _write(path, files)
+            yield Staged(volume, path)
+        finally:
+            if _current(volume) != path.name:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def check(volume: Path) -> None:
+    """Raise VolumeError if files cannot be written into `volume`, before anything is waited for."""
+    if not volume.is_dir():
+        raise VolumeError(
+            f"{volume} is not a directory: mount an emptyDir volume (medium: Memory) there, "
+            "in this container and in the application's, or name its place in PODCERT_DIRECTORY"
+        )
+    if not os.access(volume, os.W_OK | os.X_OK):
+        raise VolumeError(
+            f"{volume} cannot be written by UID {os.geteuid()}: mount it without readOnly in this container, "
+            "and set the pod's securityContext.fsGroup"
+        )
+
+
+def group_warning(volume: Path) -> str | None:
+    """Return a line of warning if the volume has no fsGroup: only one UID will then be able to read the files.
+
+    The kubelet gives a volume with an fsGroup that group and the setgid bit, so that new files inherit the group.
+    """
+    if volume.stat().st_mode & stat.S_ISGID:
+        return None
+    uid = os.geteuid()
+    return (
+        f"the volume has no fsGroup: key.pem is readable only by UID {uid}; "
+        "run the application under the same UID or set securityContext.fsGroup"
+    )
+
+
+def _write(path: Path, files: Mapping[str, bytes]) -> None:
+    path.mkdir(mode=0o700)
+    for name, mode in MODES.items():
+        descriptor = os.open(path / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(files[name])
+            os.fchmod(descriptor, mode)  # not left to the umask
+    # Last: mkdir has inherited the group and the setgid bit, and this takes the bit away, which gave the files theirs.
+    path.chmod(_DIRECTORY_MODE)
+
+
+def _point(link: Path, target: str, temporary: Path) -> None:
+    """Make `link` a symlink to `target`, replacing what is there in one step."""
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.rename(link)
+
+
+def _current(volume: Path) -> str | None:
+    try:
+        return str((volume / _DATA).readlink())
+    except OSError:  # nothing published yet
+        return None
+
+
+def _sweep(volume: Path, keep: str | None) -> None:
+    for name in (_NEW_DATA, _NEW_LINK):
+        (volume / name).unlink(missing_ok=True)
+    for path in volume.iterdir():
+        if path.name != keep and _VERSION.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(volume: Path) -> Iterator[None]:
+    with _explained(volume):
+        descriptor = os.open(volume, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a filesystem without locks: one fetcher in a pod is what is usual
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _explained(volume: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VolumeError(
+            f"the files cannot be written into {volume}: {error.strerror}: the volume must be writable for "
+            f"UID {os.geteuid()} and have a few KiB left"
+        ) from None

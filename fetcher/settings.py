@@ -1,0 +1,193 @@
+"""What the fetcher is told, by environment or flag, judged before anything starts: wrong is said at once, and once.
+
+It is the first step of `cli`. Pod name, namespace and uid come through the downward API
+(https://kubernetes.io/docs/concepts/workloads/pods/downward-api/), the API server's address from the kubelet.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetcher.api import ApiServer
+from fetcher.errors import SettingsError
+from fetcher.names import is_dns_subdomain, is_uid, secret_name
+
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_MAX_DURATION_S = 365 * 24 * 3600.0
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting: its variable (the flag is made from it), its default ("" is none) and a line of help."""
+
+    variable: str
+    default: str
+    help: str
+
+    @property
+    def flag(self) -> str:
+        """`POD_NAME` is `--pod-name`, `PODCERT_TIMEOUT` is `--timeout`."""
+        return "--" + self.variable.removeprefix("PODCERT_").lower().replace("_", "-")
+
+
+OPTIONS = (
+    Option("POD_NAME", "", "the pod's name (downward API, metadata.name)"),
+    Option("POD_NAMESPACE", "", "the pod's namespace (downward API, metadata.namespace)"),
+    Option("POD_UID", "", "the pod's uid (downward API, metadata.uid)"),
+    Option("PODCERT_SECRET_NAME", "", "the Secret's name, if it is not <pod>-cert-<first 8 of uid>"),
+    Option("PODCERT_DIRECTORY", "/var/run/secrets/certs", "where the files go: a writable volume"),
+    Option("PODCERT_TIMEOUT", "", "give up after this long, such as 90s or 5m; without it there is no limit"),
+    Option("PODCERT_TERMINATION_LOG", "/dev/termination-log", "where serial and expiry are written for the manager"),
+    Option("PODCERT_MESSAGE_INTERVAL", "5s", "how often it is said what is waited for"),
+    Option("PODCERT_REQUEST_TIMEOUT", "10s", "how long one answer of the API server may take"),
+    Option("PODCERT_WATCH_TIMEOUT", "30s", "how long one watch lasts before it is made anew"),
+    Option("PODCERT_TOKEN_FILE", f"{_SERVICE_ACCOUNT}/token", "the ServiceAccount's token"),
+    Option("PODCERT_CA_FILE", f"{_SERVICE_ACCOUNT}/ca.crt", "the CA of the API server"),
+    Option("KUBERNETES_SERVICE_HOST", "", "the API server's address (set by the kubelet)"),
+    Option("KUBERNETES_SERVICE_PORT", "", "the API server's port (set by the kubelet)"),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, checked; durations in seconds."""
+
+    pod: str
+    namespace: str
+    uid: str
+    secret: str
+    directory: Path
+    timeout: float | None
+    termination_log: Path
+    message_interval: float
+    server: ApiServer
+
+
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings: a flag before a variable before the default; an empty variable counts as not set.
+
+    Raises SettingsError, naming variable, value, rule and remedy. SystemExit comes from `--help` and unknown flags.
+    """
+    values = {o.variable: environment.get(o.variable, "") or o.default for o in OPTIONS}
+    if arguments:  # argparse is imported only for those who use it: in a pod there is the environment
+        from fetcher.flags import parse
+
+        values.update(parse(arguments))
+    pod, uid = _pod(values), _uid(values)
+    return Settings(
+        pod=pod,
+        namespace=_namespace(values),
+        uid=uid,
+        secret=_secret(values) or secret_name(pod, uid),
+        directory=_path(values, "PODCERT_DIRECTORY"),
+        timeout=_duration(values, "PODCERT_TIMEOUT") if values["PODCERT_TIMEOUT"] else None,
+        termination_log=_path(values, "PODCERT_TERMINATION_LOG"),
+        message_interval=_duration(values, "PODCERT_MESSAGE_INTERVAL"),
+        server=ApiServer(
+            host=_host(values),
+            port=_port(values),
+            token_file=_readable(values, "PODCERT_TOKEN_FILE"),
+            ca_file=_readable(values, "PODCERT_CA_FILE"),
+            request_timeout=_duration(values, "PODCERT_REQUEST_TIMEOUT"),
+            watch_timeout=_duration(values, "PODCERT_WATCH_TIMEOUT"),
+        ),
+    )
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as `90s`, `5m`, `1h30m` or `500ms` in seconds; raises ValueError with the rule."""
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError("numbers with a unit (ms, s, m, h), such as 90s, 5m or 1h30m")
+    total = sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    if not 0.001 <= total <= _MAX_DURATION_S:
+        raise ValueError("between 1ms and 8760h")
+    return total
+
+
+def _downward(variable: str, field: str) -> str:
+    return f"put it into this container's env: {{name: {variable}, valueFrom: {{fieldRef: {{fieldPath: {field}}}}}}}"
+
+
+def _pod(values: Mapping[str, str]) -> str:
+    name = values["POD_NAME"]
+    if not is_dns_subdomain(name):
+        raise _wrong(values, "POD_NAME", "the name of this pod", _downward("POD_NAME", "metadata.name"))
+    return name
+
+
+def _namespace(values: Mapping[str, str]) -> str:
+    if not _LABEL.fullmatch(values["POD_NAMESPACE"]):
+        remedy = _downward("POD_NAMESPACE", "metadata.namespace")
+        raise _wrong(values, "POD_NAMESPACE", "the namespace of this pod", remedy)
+    return values["POD_NAMESPACE"]
+
+
+def _uid(values: Mapping[str, str]) -> str:
+    if not is_uid(values["POD_UID"]):
+        raise _wrong(values, "POD_UID", "the uid of this pod", _downward("POD_UID", "metadata.uid"))
+    return values["POD_UID"]
+
+
+def _secret(values: Mapping[str, str]) -> str:
+    name = values["PODCERT_SECRET_NAME"]
+    if name and not is_dns_subdomain(name):
+        rule = "the name of a Secret: a DNS subdomain (RFC 1123) of at most 253 characters"
+        raise _wrong(values, "PODCERT_SECRET_NAME", rule, "correct it, or leave it out for <pod>-cert-<first 8 of uid>")
+    return name
+
+
+def _host(values: Mapping[str, str]) -> str:
+    host = values["KUBERNETES_SERVICE_HOST"].removeprefix("[").removesuffix("]")
+    if not _HOST.fullmatch(host):
+        remedy = "in a pod the kubelet sets it; elsewhere set it yourself"
+        raise _wrong(values, "KUBERNETES_SERVICE_HOST", "an IP address or a DNS name", remedy)
+    return host
+
+
+def _port(values: Mapping[str, str]) -> int:
+    text = values["KUBERNETES_SERVICE_PORT"]
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        remedy = "in a pod the kubelet sets it; elsewhere set it yourself"
+        raise _wrong(values, "KUBERNETES_SERVICE_PORT", "a number from 1 to 65535", remedy)
+    return int(text)
+
+
+def _duration(values: Mapping[str, str], variable: str) -> float:
+    rule = ""
+    try:
+        return seconds(values[variable])
+    except ValueError as error:
+        rule = str(error)
+    raise _wrong(values, variable, rule, "correct it or leave it out")
+
+
+def _path(values: Mapping[str, str], variable: str) -> Path:
+    path = Path(values[variable])
+    if not path.is_absolute() or "\0" in values[variable]:
+        raise _wrong(values, variable, "an absolute path", "correct it or leave it out")
+    return path
+
+
+def _readable(values: Mapping[str, str], variable: str) -> Path:
+    path = _path(values, variable)
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+    else:
+        reason = "" if found.strip() else "empty"
+    if reason:
+        remedy = "let the token be mounted into this container (automountServiceAccountToken), or name its file"
+        raise _wrong(values, variable, f"a readable file with something in it ({reason})", remedy)
+    return path
+
+
+def _wrong(values: Mapping[str, str], variable: str, rule: str, remedy: str) -> SettingsError:
+    value = ascii(values[variable])[:300] if values[variable] else "not set"
+    return SettingsError(f"{variable} is {value}; it must be {rule}; {remedy}")
