@@ -1,1 +1,1 @@
-"""The Kubernetes API: one client, list and watch, Secrets, Roles, Events. Projects JSON to the domain's small views at once."""
+"""The Kubernetes API: one client, list and watch, Secrets, Roles, Events. JSON becomes the domain's views at once."""
