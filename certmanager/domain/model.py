@@ -103,7 +103,7 @@ class Pod:
     """A pod that carries the label `podcert.io/enroll`, with whatever value.
 
     `annotations` holds only `podcert.io/…` ones, without the prefix. `finished` is phase Succeeded or Failed;
-    `deleting` means that it has a deletionTimestamp.
+    `deleting` means that it has a deletionTimestamp. With `host_network` its `ips` are the node's, not its own.
     """
 
     namespace: str
@@ -121,6 +121,7 @@ class Pod:
     ips: tuple[str, ...] = ()
     owner: Owner | None = None
     delivery: Delivery = field(default_factory=Delivery)
+    host_network: bool = False
 
     @property
     def key(self) -> tuple[str, str]:

@@ -64,6 +64,14 @@ class SecretStore(Protocol):
         ...
 
 
+class PodReader(Protocol):
+    """Pods in the API server, one by one."""
+
+    def read(self, namespace: str, name: str) -> Pod | None:
+        """GET, labelled or not; None when it is not there."""
+        ...
+
+
 class RoleStore(Protocol):
     """Roles and RoleBindings that let a ServiceAccount read the Secrets of its own pods."""
 
@@ -84,6 +92,10 @@ class Reporter(Protocol):
 
     def warning(self, pod: Pod, reason: str, message: str) -> None:
         """A Warning Event, merged by pod and reason, never dropped."""
+        ...
+
+    def problem(self, subject: str, reason: str, message: str) -> None:
+        """Something that is not a pod's: logged, and counted by reason. `subject` is `<namespace>/<name>`."""
         ...
 
     def outcome(self, kind: str, reason: str, seconds: float) -> None:

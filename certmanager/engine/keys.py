@@ -1,0 +1,25 @@
+"""The keys that travel through the queue: everything that happens in Podcert is one of these being put there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class PodKey:
+    """Look at one pod: does it have the certificate that it should have?"""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoleKey:
+    """Look at one ServiceAccount: may it read the Secrets of its own pods, and no others?"""
+
+    namespace: str
+    service_account: str
+
+
+Key: TypeAlias = PodKey | RoleKey

@@ -1,0 +1,253 @@
+"""One pod, once: gather what is known, decide (domain), act, report.
+
+Idempotent: run twice, it does nothing the second time. Everything that it remembers between two runs is a shortcut that a
+restart may lose: the truth is in the pod, the Secret and the certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from certmanager.domain import decide, names
+from certmanager.domain.errors import AlreadyExists, NotFound, NotYet, Refused
+from certmanager.domain.model import MANAGED_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
+from certmanager.domain.request import Defaults, decide_request
+from certmanager.engine.clock import Clock
+from certmanager.engine.intake import Intake
+from certmanager.engine.keys import PodKey, RoleKey
+from certmanager.engine.outcome import Outcome
+from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Reporter, SecretStore
+from certmanager.engine.timers import Timers
+from certmanager.x509.inspect import fingerprints
+
+REFUSAL_SECONDS = 300.0
+"""After a `no`, the same request is not sent again before this."""
+COLLECT_SECONDS = 5.0
+"""How long the garbage collector gets before we look whether a Secret without a pod is ours to delete."""
+LOOP_SECONDS = 30.0
+"""Pause when a certificate that has just been made is found wanting again at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodPorts:
+    """The outside, as reconciling a pod needs it."""
+
+    ca: CertificateAuthority
+    keys: KeyMaker
+    secrets: SecretStore
+    pods: PodReader
+    reporter: Reporter
+
+
+class PodReconciler:
+    """Thread-safe as long as no two threads reconcile the same key, which the queue guarantees.
+
+    Args:
+        intake: store, queue and what is still awaited.
+        ports: the clients.
+        timers: where renewal times go.
+        clock: now.
+        defaults: the settings that stand for what a pod does not say; a callable, because they may be reloaded.
+    """
+
+    def __init__(
+        self, intake: Intake, ports: PodPorts, timers: Timers, clock: Clock, defaults: Callable[[], Defaults]
+    ) -> None:
+        self._intake = intake
+        self._store = intake.store
+        self._ports = ports
+        self._timers = timers
+        self._clock = clock
+        self._defaults = defaults
+        self._refused: dict[PodKey, tuple[Request, float, Refused]] = {}
+
+    def reconcile(self, key: PodKey) -> Outcome:
+        """Looks at one pod. Raises `NotYet` (retry) and `Refused` (said to the user by the worker)."""
+        pod = self._store.pod(key.namespace, key.name)
+        if pod is None:
+            return self._without_pod(key)
+        situation = self._gather(pod)
+        decision = decide.decide(situation)
+        if isinstance(decision, decide.Issue) and isinstance(situation.request, Request):
+            self._check_refusal(key, situation.request)
+            outcome = self._issue(key, pod, situation.request, situation.secret, decision)
+            if outcome is not None:
+                return outcome
+            return self._settle(key, pod, decision)
+        return self._act(key, pod, situation, decision)
+
+    def remaining(self, key: PodKey) -> float | None:
+        """Seconds until the certificate in the pod's Secret ends, or None without one; for the back-off."""
+        ends = [s.bundle.leaf.not_after for s in self._store.secrets_of(key.namespace, key.name) if s.bundle]
+        return max(ends) - self._clock.now() if ends else None
+
+    # Gather
+
+    def _gather(self, pod: Pod) -> decide.Situation:
+        request = decide_request(pod, self._store.services_for(pod), self._defaults())
+        anchors: frozenset[str] | None = None
+        secret = None
+        other_alive = False
+        if isinstance(request, Request):
+            secret = self._find_secret(pod, request)
+            other = None if secret is None else self._store.pod(pod.namespace, secret.pod_name)
+            other_alive = other is not None and secret is not None and other.uid == secret.pod_uid
+            known = self._ports.ca.known_anchors(request.mount)
+            anchors = fingerprints(known) if known else None
+        else:
+            secret = self._store.secret(pod.namespace, names.secret_name(pod.name, pod.uid))
+        return decide.Situation(
+            pod=pod,
+            request=request,
+            secret=secret,
+            anchors=anchors,
+            settles_in=self._intake.settles_in(pod),
+            other_pod_alive=other_alive,
+            now=self._clock.now(),
+        )
+
+    def _find_secret(self, pod: Pod, request: Request) -> StoredSecret | None:
+        secret = self._store.secret(pod.namespace, request.secret_name)
+        if secret is None and request.fixed_name:
+            # The watch shows only Secrets with our label; under a name that a user chose there may be another's.
+            secret = self._ports.secrets.read(pod.namespace, request.secret_name)
+        return secret
+
+    # Act
+
+    def _act(self, key: PodKey, pod: Pod, situation: decide.Situation, decision: decide.Decision) -> Outcome:
+        secret = situation.secret
+        match decision:
+            case decide.Keep():
+                self._refused.pop(key, None)
+                if decision.next_at is not None:
+                    self._timers.set(key, decision.next_at, situation.now)
+                return Outcome(decision.reason)
+            case decide.Wait():
+                return Outcome(decision.reason, decision.seconds)
+            case decide.Reject():
+                self._timers.cancel(key)
+                self._ports.reporter.warning(pod, decision.reason, decision.message)
+                return Outcome(decision.reason, REFUSAL_SECONDS)
+            case decide.Remove():
+                self._timers.cancel(key)
+                if secret is not None:
+                    self._ports.secrets.delete(secret)
+                    self._store.drop_secret(secret.namespace, secret.name, secret.uid)
+                    self._intake.add([RoleKey(pod.namespace, pod.service_account)])
+                return Outcome(decision.reason)
+            case _:
+                self._timers.cancel(key)
+                return Outcome(decision.reason)
+
+    def _without_pod(self, key: PodKey) -> Outcome:
+        self._timers.cancel(key)
+        self._refused.pop(key, None)
+        secrets = self._store.secrets_of(key.namespace, key.name)
+        if not secrets:
+            return Outcome("PodGone")
+        pod = self._ports.pods.read(key.namespace, key.name)
+        if pod is None:
+            # The ownerReference makes it the garbage collector's; only a pod that lost its label leaves work for us.
+            return Outcome("PodGone")
+        for secret in secrets:
+            if secret.pod_uid == pod.uid and secret.managed and "podcert.io/enroll" not in pod.labels:
+                self._ports.secrets.delete(secret)
+                self._store.drop_secret(secret.namespace, secret.name, secret.uid)
+        return Outcome("NotEnrolled")
+
+    # Issue
+
+    def _issue(
+        self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None, decision: decide.Issue
+    ) -> Outcome | None:
+        """Makes and stores a certificate; None when it is done, an outcome when the pod has gone meanwhile."""
+        try:
+            write = self._make(pod, request, decision)
+        except Refused as refusal:
+            self._refused[key] = (request, self._clock.monotonic() + REFUSAL_SECONDS, refusal)
+            raise
+        current = self._store.pod(pod.namespace, pod.name)
+        if current is None or current.uid != pod.uid or current.deleting:
+            return Outcome("PodGone")
+        try:
+            if old is None:
+                stored = self._ports.secrets.create(write)
+            else:
+                stored = self._ports.secrets.replace(write, old)
+        except AlreadyExists:
+            return self._adopt_or_tell(key, pod, request)
+        except NotFound:
+            if old is None:
+                # The namespace is going away.
+                raise
+            self._store.drop_secret(old.namespace, old.name, old.uid)
+            return Outcome("SecretGone", 0.0)
+        self._store.put_secret(stored)
+        self._refused.pop(key, None)
+        if not request.fixed_name:
+            self._intake.add([RoleKey(pod.namespace, pod.service_account)])
+        return None
+
+    def _make(self, pod: Pod, request: Request, decision: decide.Issue) -> SecretWrite:
+        ca, maker = self._ports.ca, self._ports.keys
+        if request.mode is Mode.SIGN:
+            private_key, csr = maker.request(request)
+            signed = ca.sign(request.mount, request.role, csr, request.ttl)
+        else:
+            signed = ca.issue(request.mount, request.role, request.names, request.ttl)
+            private_key = signed.private_key or ""
+        now = self._clock.now()
+        material, bundle = maker.bundle(request, private_key, signed, ca.anchors(request.mount), now)
+        notes = decide.annotations_for(request, bundle.leaf, pod, now)
+        return SecretWrite(pod=pod, name=request.secret_name, annotations=notes, material=material, bundle=bundle)
+
+    def _adopt_or_tell(self, key: PodKey, pod: Pod, request: Request) -> Outcome:
+        """Somebody was first: a second manager, our own write whose answer was lost, or a stranger."""
+        there = self._ports.secrets.read(pod.namespace, request.secret_name)
+        if there is None:
+            return Outcome("SecretGone", 0.0)
+        if there.managed and there.pod_uid == pod.uid:
+            self._store.put_secret(there)
+            self._intake.add([RoleKey(pod.namespace, pod.service_account)])
+            return Outcome("Adopted", 0.0)
+        refusal = Refused(*decide.secret_name_taken(there))
+        self._refused[key] = (request, self._clock.monotonic() + REFUSAL_SECONDS, refusal)
+        raise refusal
+
+    def _settle(self, key: PodKey, pod: Pod, issued: decide.Issue) -> Outcome:
+        """Decides again on what has just been stored: it must be kept, and its renewal time is set."""
+        situation = self._gather(pod)
+        decision = decide.decide(situation)
+        if isinstance(decision, decide.Issue):
+            self._ports.reporter.warning(
+                pod,
+                "RenewalLoop",
+                f"a certificate that was made because of {issued.reason} is wanting again at once ({decision.reason}: "
+                f"{decision.message}); the next one is made in {LOOP_SECONDS:.0f} s at the earliest",
+            )
+            return Outcome("RenewalLoop", LOOP_SECONDS)
+        secret = situation.secret
+        if secret is not None and secret.bundle is not None:
+            self._ports.reporter.normal(pod, "CertificateIssued", decide.issued_message(issued, secret))
+        settled = self._act(key, pod, situation, decision)
+        return Outcome(issued.reason, settled.again_in)
+
+    def _check_refusal(self, key: PodKey, request: Request) -> None:
+        """The same request was refused a short while ago: asking again would only hammer Vault."""
+        before = self._refused.get(key)
+        if before is None:
+            return
+        refused, until, refusal = before
+        if refused == request and self._clock.monotonic() < until:
+            raise refusal
+        del self._refused[key]
+
+
+def is_enrolled(pod: Pod) -> bool:
+    """The pod's label says that it takes part, whether or not it may."""
+    return pod.labels.get("podcert.io/enroll") == "true" and not pod.finished
+
+
+__all__ = ["MANAGED_LABEL", "NotYet", "PodPorts", "PodReconciler", "is_enrolled"]

@@ -1,0 +1,153 @@
+"""The worker threads: take a key, reconcile it, and turn whatever came of it into the next step for that key.
+
+The only place where errors become time: `NotYet` is a back-off, `Refused` a warning and a long pause, anything else a bug
+that is reported and retried. One key's error never delays another's, because nobody sleeps here.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+
+from certmanager.domain.errors import NotYet, PodcertError, Refused
+from certmanager.engine.backoff import Backoff
+from certmanager.engine.clock import Clock
+from certmanager.engine.keys import Key, PodKey
+from certmanager.engine.outcome import Outcome
+from certmanager.engine.ports import Reporter
+from certmanager.engine.queue import WorkQueue
+from certmanager.engine.reconcile_pod import REFUSAL_SECONDS, PodReconciler
+from certmanager.engine.reconcile_role import RoleReconciler
+from certmanager.engine.store import Store
+
+TELL_AFTER = 2
+"""Failures in a row after which a pod's owner is told; a single one is usually over before anybody looks."""
+
+
+class Workers:
+    """A fixed number of threads on one queue.
+
+    Args:
+        queue: the keys.
+        pods, roles: what to do with each kind.
+        reporter: where failures are told.
+        clock: for durations.
+        store: to find the pod that a failure is told to.
+    """
+
+    def __init__(  # noqa: PLR0913 - the one place where all parts of the engine meet
+        self,
+        queue: WorkQueue[Key],
+        pods: PodReconciler,
+        roles: RoleReconciler,
+        reporter: Reporter,
+        clock: Clock,
+        store: Store,
+    ) -> None:
+        self._queue = queue
+        self._pods = pods
+        self._roles = roles
+        self._reporter = reporter
+        self._clock = clock
+        self._store = store
+        self._backoff = Backoff()
+        self._failures: dict[Key, int] = {}
+        self._shared: set[Key] = set()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._random: Callable[[], float] = random.random
+
+    def start(self, count: int) -> None:
+        """Starts `count` threads."""
+        for index in range(count):
+            thread = threading.Thread(target=self._loop, name=f"worker-{index}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, timeout: float) -> bool:
+        """Stops taking keys and waits up to `timeout` seconds for those in hand; True if all of them ended."""
+        self._queue.stop()
+        deadline = self._clock.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def alive(self) -> int:
+        """Number of threads that run."""
+        return sum(thread.is_alive() for thread in self._threads)
+
+    def release(self) -> None:
+        """A service that was away has answered: the keys that waited for it go at once."""
+        with self._lock:
+            keys, self._shared = self._shared, set()
+        for key in keys:
+            self._queue.add(key)
+
+    def failing(self) -> int:
+        """Number of keys whose last try failed."""
+        return len(self._failures)
+
+    def step(self, timeout: float | None = None) -> bool:
+        """Takes one key and works on it; False when there was none within `timeout` seconds."""
+        key = self._queue.get(timeout)
+        if key is None:
+            return False
+        started = self._clock.monotonic()
+        try:
+            reason = self._work(key)
+        finally:
+            self._queue.done(key)
+        kind = "pod" if isinstance(key, PodKey) else "role"
+        self._reporter.outcome(kind, reason, self._clock.monotonic() - started)
+        return True
+
+    def _loop(self) -> None:
+        while self.step():
+            pass
+
+    def _work(self, key: Key) -> str:
+        try:
+            outcome = self._reconcile(key)
+        except NotYet as error:
+            self._retry(key, error)
+            return error.reason
+        except PodcertError as error:
+            self._failures.pop(key, None)
+            self._tell(key, error)
+            self._queue.add(key, REFUSAL_SECONDS * (1 + 0.2 * self._random()))
+            return error.reason
+        except Exception as error:  # noqa: BLE001 - a bug in one key must not end the thread that serves all others
+            self._reporter.bug(key, error)
+            self._retry(key, NotYet("InternalError", f"unexpected {type(error).__name__}; see the manager's log"))
+            return "InternalError"
+        self._failures.pop(key, None)
+        with self._lock:
+            self._shared.discard(key)
+        if outcome.again_in is not None:
+            self._queue.add(key, outcome.again_in)
+        return outcome.reason
+
+    def _reconcile(self, key: Key) -> Outcome:
+        if isinstance(key, PodKey):
+            return self._pods.reconcile(key)
+        return self._roles.reconcile(key)
+
+    def _retry(self, key: Key, error: NotYet) -> None:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        remaining = self._pods.remaining(key) if isinstance(key, PodKey) else None
+        delay = max(self._backoff.delay(failures, self._random(), remaining), error.retry_after or 0.0)
+        if error.shared:
+            with self._lock:
+                self._shared.add(key)
+        if failures >= TELL_AFTER:
+            self._tell(key, error)
+        self._queue.add(key, delay)
+
+    def _tell(self, key: Key, error: PodcertError) -> None:
+        if isinstance(key, PodKey):
+            pod = self._store.pod(key.namespace, key.name)
+            if pod is not None:
+                self._reporter.warning(pod, error.reason, error.message)
+        elif isinstance(error, Refused):
+            self._reporter.problem(f"{key.namespace}/{key.service_account}", error.reason, error.message)

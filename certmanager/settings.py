@@ -1,0 +1,224 @@
+"""Frozen settings: flags, then the environment, then a YAML file, then defaults; read once, checked as a whole.
+
+`VAULT_*` variables mean what they mean to the Vault CLI (https://developer.hashicorp.com/vault/docs/commands#configure-environment-variables);
+everything else is `PODCERT_*`. The table in docs/settings.md is made from the fields here.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from certmanager.domain.model import KeyType, Mode, Rotation
+from certmanager.domain.request import Defaults
+from certmanager.domain.names import parse_duration
+
+_PATH = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
+_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the text has one line per field: name, value, rule."""
+
+
+def _vault(name: str) -> Any:  # noqa: ANN401 - what pydantic's Field takes
+    return AliasChoices(name, name.lower())
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Durations are given as `90s`, `24h` or `1h30m`, or as seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PODCERT_", frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True
+    )
+
+    # Vault, as its CLI reads it
+    vault_addr: str = Field(
+        "https://127.0.0.1:8200", validation_alias=_vault("VAULT_ADDR"), description="Address of Vault or OpenBao."
+    )
+    vault_namespace: str | None = Field(
+        None, validation_alias=_vault("VAULT_NAMESPACE"), description="Vault namespace (Enterprise, OpenBao 2.3 and later)."
+    )
+    vault_cacert: Path | None = Field(
+        None, validation_alias=_vault("VAULT_CACERT"), description="PEM file of the CA that signed Vault's own certificate."
+    )
+    vault_capath: Path | None = Field(
+        None, validation_alias=_vault("VAULT_CAPATH"), description="Directory of such PEM files."
+    )
+    vault_skip_verify: bool = Field(
+        False, validation_alias=_vault("VAULT_SKIP_VERIFY"), description="Do not verify Vault's certificate. For trying out only."
+    )
+    vault_tls_server_name: str | None = Field(
+        None, validation_alias=_vault("VAULT_TLS_SERVER_NAME"), description="Name that Vault's certificate must carry."
+    )
+    vault_client_timeout: float = Field(
+        10.0, validation_alias=_vault("VAULT_CLIENT_TIMEOUT"), description="Time limit of one call to Vault, in seconds."
+    )
+    vault_token: SecretStr | None = Field(
+        None, validation_alias=_vault("VAULT_TOKEN"), description="Token, for `auth: token` without a file. The last choice."
+    )
+
+    # Login
+    auth: Literal["token", "kubernetes"] = Field("token", description="How to log in to Vault.")
+    token_file: Path | None = Field(None, description="File with the Vault token, for `auth: token`; read again when it changes.")
+    auth_mount: str = Field("kubernetes", description="Mount of the auth method, for `auth: kubernetes`.")
+    auth_role: str = Field("podcert", description="Role of the auth method, for `auth: kubernetes`.")
+    auth_jwt_file: Path = Field(
+        Path("/var/run/secrets/podcert/vault/token"),
+        description="ServiceAccount token to log in with, for `auth: kubernetes`; read at every login.",
+    )
+
+    # What pods get when they do not say
+    mount: str = Field("pki", description="Mount of Vault's PKI engine.")
+    mode: Mode = Field(Mode.SIGN, description="`sign`: the manager makes the key; `issue`: Vault does.")
+    key_type: KeyType = Field(KeyType.EC_256, description="Key type in mode `sign`.")
+    sign_role: str = Field("pods", description="Vault role for mode `sign`.")
+    issue_role: str = Field("pods-issue", description="Vault role for mode `issue`.")
+    roles: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Further Vault roles that pods may choose by annotation, separated by commas."
+    )
+    ttl: int | None = Field(None, description="Lifetime of certificates; empty: the Vault role's own default.")
+    rotation: Rotation = Field(Rotation.RESTART, description="How a new certificate reaches a running application.")
+    renew_before: float = Field(
+        1 / 3, gt=0, lt=1, description="Fraction of the lifetime that is left when a certificate is renewed."
+    )
+    cluster_domain: str = Field("cluster.local", description="The cluster's DNS domain.")
+    trust_domain: str | None = Field(None, description="SPIFFE trust domain; empty: no SPIFFE identities.")
+
+    # Kubernetes
+    kubeconfig: Path | None = Field(
+        None, description="Kubeconfig file; empty: the pod's own ServiceAccount. Never taken from KUBECONFIG by accident."
+    )
+    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Namespaces to work in, separated by commas; empty: all."
+    )
+
+    # The process
+    workers: int = Field(16, ge=1, le=128, description="Pods worked on at once; also the limit of calls to Vault in flight.")
+    listen: str = Field("0.0.0.0:8080", description="Address of /livez, /readyz and /metrics.")  # noqa: S104 - a pod's only way to be probed
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level that is logged.")
+    log_format: Literal["json", "console"] = Field("json", description="Shape of the log.")
+    stop_timeout: float = Field(10.0, description="How long work in hand may take at the end.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags (init), then environment, then the YAML file that `load` named."""
+        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls._yaml_file)
+        return (init_settings, env_settings, yaml)
+
+    _yaml_file: Path | None = None
+
+    @field_validator("roles", "namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("ttl", "vault_client_timeout", "stop_timeout", mode="before")
+    @classmethod
+    def _duration(cls, value: object) -> object:
+        if value in (None, ""):
+            return None
+        return parse_duration(value) if isinstance(value, str) else value
+
+    @field_validator("mount", "sign_role", "issue_role", "auth_mount", "auth_role", "roles")
+    @classmethod
+    def _vault_path(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for part in (value,) if isinstance(value, str) else value:
+            if not _PATH.fullmatch(part):
+                raise ValueError("must be letters, digits, '_' and '-', in parts separated by '/'")
+        return value
+
+    @field_validator("cluster_domain", "trust_domain")
+    @classmethod
+    def _domain(cls, value: str | None) -> str | None:
+        if value is not None and (not _DOMAIN.fullmatch(value) or len(value) > 200):
+            raise ValueError("must be a lower-case DNS domain without a dot at its end, such as cluster.local")
+        return value
+
+    @field_validator("vault_addr")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/]+/?", value):
+            raise ValueError("must be http:// or https://, a host and perhaps a port, such as https://vault.vault.svc:8200")
+        return value.rstrip("/")
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not colon or not host or not port.isdecimal() or not 0 <= int(port) <= 65535:
+            raise ValueError("must be an address and a port, such as 0.0.0.0:8080 or [::]:8080")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Settings:
+        if self.auth == "token" and self.token_file is None and self.vault_token is None:
+            raise ValueError(
+                "auth is `token`, but there is no token: set PODCERT_TOKEN_FILE to a file that holds one "
+                "(or VAULT_TOKEN), or PODCERT_AUTH=kubernetes"
+            )
+        return self
+
+    def defaults(self) -> Defaults:
+        """The part that the domain decides with."""
+        return Defaults(
+            mode=self.mode,
+            key_type=self.key_type,
+            mount=self.mount,
+            sign_role=self.sign_role,
+            issue_role=self.issue_role,
+            ttl=self.ttl,
+            rotation=self.rotation,
+            renew_before_fraction=self.renew_before,
+            cluster_domain=self.cluster_domain,
+            trust_domain=self.trust_domain,
+            roles=frozenset((self.sign_role, self.issue_role, *self.roles)),
+        )
+
+
+def load(file: Path | None = None, **flags: object) -> Settings:
+    """Reads the settings.
+
+    Args:
+        file: a YAML file, or None.
+        flags: values given on the command line; None means not given.
+
+    Raises:
+        SettingsError: with one line per field that is wrong.
+    """
+    if file is not None and not file.is_file():
+        raise SettingsError(f"settings file {file}: there is no such file")
+    given = {name: value for name, value in flags.items() if value is not None}
+    source = type("Settings", (Settings,), {"_yaml_file": file, "__doc__": Settings.__doc__})
+    try:
+        settings = source(**given)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+    assert isinstance(settings, Settings)  # noqa: S101 - for the type checker
+    return settings
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field: `vault_addr` is VAULT_ADDR, `mount` is PODCERT_MOUNT."""
+    return field.upper() if field.startswith("vault_") else f"PODCERT_{field.upper()}"
+
+
+def _explain(error: ValidationError) -> str:
+    # `input` is left out on purpose: it may be a token. Settings that are no secret are named by their variable.
+    lines = []
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        field = str(item["loc"][0]) if item["loc"] else ""
+        name = field if field.isupper() else variable(field) if field else "settings"
+        lines.append(f"{name}: {item['msg'].removeprefix('Value error, ')}")
+    return "\n".join(lines)

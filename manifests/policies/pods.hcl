@@ -1,0 +1,7 @@
+# What the certificate manager may do in Vault, and nothing else.
+path "pki/sign/pods" {
+  capabilities = ["update"]
+}
+path "pki/issue/pods-issue" {
+  capabilities = ["update"]
+}
