@@ -1,0 +1,258 @@
+"""What is to be done about one pod now: an ordered list of named checks, the first that has an opinion decides.
+
+In the flow: gather → request → *decide* → act → report. Pure: a situation in, a decision with reason and message out.
+Run again after its decision was acted on, it answers `Keep`: that is what makes a reconcile idempotent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from certmanager.domain.model import MANAGED_LABEL, PREFIX, Leaf, Pod, Request, StoredSecret
+from certmanager.domain.problems import cut, listed, shown
+from certmanager.domain.reasons import Reason
+from certmanager.domain.renewal import due_at, renew_before
+from certmanager.domain.request import NotEnrolled, Rejection, Waiting
+from certmanager.domain.situation import Decision, Issue, Keep, Nothing, Reject, Remove, Situation, Wait
+from certmanager.domain.times import parse_rfc3339, rfc3339
+
+__all__ = [
+    "Decision",
+    "Issue",
+    "Keep",
+    "Nothing",
+    "Reject",
+    "Remove",
+    "Situation",
+    "Wait",
+    "CHECKS",
+    "annotations_for",
+    "decide",
+    "issued_message",
+    "secret_name_taken",
+]
+
+Check = Callable[[Situation], Decision | None]
+
+POD_IP_SECONDS: Final = 60.0
+"""Pause while a pod has no IP: its arrival is an event of the pod, this is only the safety net."""
+
+_ROLE_DEFAULT: Final = "role-default"
+"""What the annotation `ttl` of a Secret says when Vault's role decided."""
+
+
+def decide(situation: Situation) -> Decision:
+    """The first opinion in `CHECKS`; without any, the certificate is kept until its renewal is due."""
+    for check in CHECKS:
+        decision = check(situation)
+        if decision is not None:
+            return decision
+    due = _due(situation)
+    until = "" if due is None else f"; renewal at {rfc3339(due)}"
+    return Keep(Reason.VALID, f"the certificate is valid{until}", due)
+
+
+def takes_no_part(situation: Situation) -> Decision | None:
+    """A pod that is finished, being deleted or not enrolled has no Secret of ours."""
+    pod = situation.pod
+    if pod.deleting:
+        reason, why = Reason.DELETING, "is being deleted"
+    elif pod.finished:
+        reason, why = Reason.FINISHED, "is finished"
+    elif isinstance(situation.request, NotEnrolled):
+        reason, why = Reason.NOT_ENROLLED, "is not enrolled"
+    else:
+        return None
+    return Remove(reason, f"the pod {why}: its Secret is deleted") if situation.ours else Nothing(reason)  # the reason
+
+
+def services_may_still_come(situation: Situation) -> Decision | None:
+    """A new pod whose names may be about to change is given a moment: pod and Service arrive on two watches."""
+    if situation.settles_in <= 0:
+        return None
+    request = situation.request
+    if isinstance(request, Request) and request.selected:
+        return None
+    if isinstance(request, Rejection) and request.reason not in (Reason.NO_NAME, Reason.NAME_NOT_ALLOWED):
+        return None
+    message = "no Service selects the pod yet; one that was applied beside it may still arrive"
+    return Wait(Reason.WAITING_FOR_SERVICES, message, situation.settles_in)  # WaitingForServices
+
+
+def rejected(situation: Situation) -> Decision | None:
+    """What is wrong with the pod is said; its Secret, if there is one, stays as it is."""
+    request = situation.request
+    return Reject(request.reason, request.message) if isinstance(request, Rejection) else None  # the rejection's
+
+
+def waiting(situation: Situation) -> Decision | None:
+    """Something that comes by itself is awaited."""
+    request = situation.request
+    return Wait(request.reason, request.message, POD_IP_SECONDS) if isinstance(request, Waiting) else None  # its own
+
+
+def missing(situation: Situation) -> Decision | None:
+    """There is no Secret yet."""
+    return Issue(Reason.CERTIFICATE_MISSING, "the pod has no Secret yet") if situation.secret is None else None
+
+
+def name_taken(situation: Situation) -> Decision | None:
+    """The Secret is not this pod's: a stranger's or a living pod's is left untouched, that of a pod gone is removed."""
+    secret = situation.secret
+    if secret is None or situation.ours:
+        return None
+    if not secret.managed or not secret.pod_uid or situation.other_pod_alive:
+        return Reject(*secret_name_taken(secret))  # SecretNameTaken
+    message = f"Secret {secret.namespace}/{secret.name} belongs to a pod that is gone ({shown(secret.pod_name)})"
+    return Remove(Reason.PREDECESSOR_SECRET, message)  # PredecessorSecret
+
+
+def unreadable(situation: Situation) -> Decision | None:
+    """The files are missing or garbage."""
+    if situation.secret is None or situation.bundle is not None:
+        return None
+    why = cut(situation.secret.problem or "its files cannot be read")
+    return Issue(Reason.CERTIFICATE_UNREADABLE, f"the Secret has no usable certificate: {why}")  # CertificateUnreadable
+
+
+def key_does_not_fit(situation: Situation) -> Decision | None:
+    """Key and certificate are two different pairs' halves."""
+    if situation.bundle is None or situation.bundle.key_fits:
+        return None
+    return Issue(Reason.KEY_MISMATCH, "the Secret's private key does not belong to its certificate")  # KeyMismatch
+
+
+def chain_is_broken(situation: Situation) -> Decision | None:
+    """A peer that trusts `ca.crt` could not verify the certificate."""
+    if situation.bundle is None or situation.bundle.chain_ok:
+        return None
+    return Issue(Reason.CHAIN_BROKEN, "the certificate's chain does not reach an anchor in ca.crt")  # ChainBroken
+
+
+def anchor_is_unknown(situation: Situation) -> Decision | None:
+    """Vault has other anchors now. With Vault away (or silent about its anchors) it is judged later."""
+    if not situation.anchors or situation.bundle is None or situation.bundle.anchor in situation.anchors:
+        return None
+    return Issue(Reason.ANCHOR_UNKNOWN, "the certificate's anchor is not one that Vault has")  # AnchorUnknown
+
+
+def request_changed(situation: Situation) -> Decision | None:
+    """What was asked for is not what the Secret says it holds. Annotations that it lacks are not held against it."""
+    request, secret = situation.request, situation.secret
+    if secret is None or not isinstance(request, Request):
+        return None
+    was = secret.annotations
+    changed = [
+        f"{name} from {shown(was[name])} to {value}"
+        for name, value in _terms(request).items()
+        if was.get(name, value) != value
+    ]
+    if situation.bundle is not None:
+        before, after = situation.bundle.leaf.names, request.names
+        # With other SANs, another common name comes from a name gained or lost, which has its own rule.
+        if before.sans() == after.sans() and before.common_name and after.common_name not in (None, before.common_name):
+            changed.append(f"common-name from {shown(before.common_name)} to {after.common_name}")
+    if not changed:
+        return None
+    return Issue(Reason.REQUEST_CHANGED, cut(f"changed: {', '.join(changed)}"))  # RequestChanged
+
+
+def name_gained(situation: Situation) -> Decision | None:
+    """The pod has a name that the certificate lacks. A name lost waits for the rotation."""
+    if situation.bundle is None or not isinstance(situation.request, Request):
+        return None
+    gained = situation.request.names.sans() - situation.bundle.leaf.names.sans()
+    if not gained:
+        return None
+    return Issue(Reason.NAME_GAINED, f"the certificate lacks {listed(sorted(gained))}")  # NameGained
+
+
+def renewal_is_due(situation: Situation) -> Decision | None:
+    """Its time has come, or has passed while nobody looked."""
+    due = _due(situation)
+    if due is None or situation.bundle is None or situation.now < due:
+        return None
+    end = situation.bundle.leaf.not_after
+    if situation.now >= end:
+        return Issue(Reason.RENEWAL_DUE, f"the certificate expired at {rfc3339(end)}")  # RenewalDue
+    return Issue(Reason.RENEWAL_DUE, f"the renewal was due at {rfc3339(due)}; the certificate ends at {rfc3339(end)}")
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    takes_no_part,
+    services_may_still_come,
+    rejected,
+    waiting,
+    missing,
+    name_taken,
+    unreadable,
+    key_does_not_fit,
+    chain_is_broken,
+    anchor_is_unknown,
+    request_changed,
+    name_gained,
+    renewal_is_due,
+)
+
+
+def _due(situation: Situation) -> float | None:
+    request, bundle, secret = situation.request, situation.bundle, situation.secret
+    if bundle is None or secret is None or not isinstance(request, Request):
+        return None
+    leaf = bundle.leaf
+    issued_at = parse_rfc3339(secret.annotations.get("issued-at", ""))
+    start = leaf.not_before if issued_at is None else issued_at
+    return due_at(start, leaf.not_before, leaf.not_after, situation.pod.uid, renew_before(request))
+
+
+def _terms(request: Request) -> dict[str, str]:
+    """What a certificate was asked for with, apart from its names, as a Secret's annotations say it."""
+    terms = {
+        "mode": str(request.mode),
+        "mount": request.mount,
+        "role": request.role,
+        "ttl": _ROLE_DEFAULT if request.ttl is None else f"{request.ttl}s",
+    }
+    if request.key_type is not None:
+        terms["key-type"] = str(request.key_type)
+    return terms
+
+
+def annotations_for(request: Request, leaf: Leaf, pod: Pod, issued_at: float) -> dict[str, str]:
+    """The annotations of the pod's Secret, without the prefix; times in RFC 3339, names with commas between them.
+
+    They hold all the state there is: after a restart, `decide` finds in them what it needs.
+    """
+    names = leaf.names
+    return {
+        **_terms(request),
+        "key-type": leaf.key_type if request.key_type is None else str(request.key_type),
+        "pod": pod.name,
+        "pod-uid": pod.uid,
+        "serial": leaf.serial,
+        "issued-at": rfc3339(issued_at),
+        "not-after": rfc3339(leaf.not_after),
+        "names": ",".join((*names.dns, *names.ips, *names.uris)),
+    }
+
+
+def secret_name_taken(secret: StoredSecret) -> tuple[Reason, str]:
+    """Reason and message for a Secret that is somebody else's."""
+    if secret.managed and secret.pod_uid:
+        whose = f"it is the Secret of pod {shown(secret.pod_name)}, and a name serves one pod"
+    else:
+        whose = f"it is not Podcert's: it lacks the label {MANAGED_LABEL}=\"true\" or the pod's uid"
+    remedy = f"choose another name by the annotation {PREFIX}secret-name, or delete that Secret if nobody needs it"
+    message = f"Secret {secret.namespace}/{secret.name} exists and is left untouched: {whose}; {remedy}"
+    return Reason.SECRET_NAME_TAKEN, cut(message)
+
+
+def issued_message(issued: Issue, secret: StoredSecret) -> str:
+    """What the Event says of a certificate that was made: serial, names, end, Secret, and why."""
+    if secret.bundle is None:
+        return cut(f"Secret {secret.namespace}/{secret.name} ({issued.message})")
+    leaf = secret.bundle.leaf
+    names = listed([*leaf.names.dns, *leaf.names.ips, *leaf.names.uris])
+    where = f"Secret {secret.namespace}/{secret.name}"
+    return cut(f"{leaf.serial} for {names} until {rfc3339(leaf.not_after)} in {where} ({issued.message})")

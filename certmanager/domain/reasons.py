@@ -1,0 +1,56 @@
+"""Every reason that a decision can have, in one place: the docs are made from it.
+
+A reason is the Event's reason, the metric's label and the log's field, all at once; so each is one CamelCase word, and
+none is ever reused with another meaning.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A reason; `meaning` is its line in the docs."""
+
+    _value_: str
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Reason:
+        """A member whose value is the word alone."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    # Nothing to do.
+    NOT_ENROLLED = "NotEnrolled", "The pod's label podcert.io/enroll is absent or false."
+    FINISHED = "Finished", "The pod has succeeded or failed: it needs no certificate any more."
+    DELETING = "Deleting", "The pod is being deleted."
+    VALID = "Valid", "The Secret holds the pod's certificate, and its renewal is not due yet."
+
+    # A certificate is made.
+    CERTIFICATE_MISSING = "CertificateMissing", "The pod has no Secret yet."
+    CERTIFICATE_UNREADABLE = "CertificateUnreadable", "The Secret's files could not be read as certificate, key and CA."
+    KEY_MISMATCH = "KeyMismatch", "The private key in the Secret does not belong to its certificate."
+    CHAIN_BROKEN = "ChainBroken", "The certificate's chain does not reach an anchor in the Secret's ca.crt."
+    ANCHOR_UNKNOWN = "AnchorUnknown", "The chain ends at an anchor that Vault does not have (any more)."
+    REQUEST_CHANGED = "RequestChanged", "Mode, role, mount, key type, TTL or common name is not what was asked for."
+    NAME_GAINED = "NameGained", "The pod has a name that its certificate lacks."
+    RENEWAL_DUE = "RenewalDue", "The certificate's renewal is due, or the certificate has expired."
+
+    # Waiting for something that comes by itself.
+    WAITING_FOR_POD_IP = "WaitingForPodIP", "The pod asked for its IP in the certificate and has none yet."
+    WAITING_FOR_SERVICES = "WaitingForServices", "No Service selects the new pod yet; one may arrive within 250 ms."
+    PREDECESSOR_SECRET = "PredecessorSecret", "The Secret belongs to a pod that is gone; it is deleted first."
+
+    # No, until the pod, a Service or the configuration changes.
+    INVALID_LABEL = "InvalidLabel", "The label podcert.io/enroll is neither true nor false."
+    INVALID_ANNOTATION = "InvalidAnnotation", "An annotation is unknown, or its value breaks a rule."
+    ROLE_NOT_ALLOWED = "RoleNotAllowed", "The role asked for is not one of the configured ones."
+    KEY_TYPE_WITH_ISSUE = "KeyTypeWithIssue", "In mode issue the Vault role decides the key type."
+    NAME_NOT_ALLOWED = "NameNotAllowed", "A name, address or URI asked for is not one of the pod's own."
+    NO_NAME = "NoName", "No Service selects the pod, and it cannot have a name of its own."
+    NO_TRUST_DOMAIN = "NoTrustDomain", "A SPIFFE ID was asked for, and no trust domain is configured."
+    POD_IP_WITH_MOUNT = "PodIPWithMount", "A pod that mounts its Secret gets its IP only after the Secret is mounted."
+    POD_IP_OF_NODE = "PodIPOfNode", "A pod in the node's network has the node's IP, which is not its own."
+    SECRET_NAME_TAKEN = "SecretNameTaken", "A Secret of that name belongs to somebody else; it is left untouched."
