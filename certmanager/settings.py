@@ -11,11 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    YamlConfigSettingsSource,
+)
 
 from certmanager.domain.model import KeyType, Mode, Rotation
-from certmanager.domain.request import Defaults
 from certmanager.domain.names import parse_duration
+from certmanager.domain.request import Defaults
 
 _PATH = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
 _DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -25,7 +31,7 @@ class SettingsError(Exception):
     """Settings that cannot be used; the text has one line per field: name, value, rule."""
 
 
-def _vault(name: str) -> Any:  # noqa: ANN401 - what pydantic's Field takes
+def _vault(name: str) -> Any:
     return AliasChoices(name, name.lower())
 
 
@@ -41,30 +47,42 @@ class Settings(BaseSettings):
         "https://127.0.0.1:8200", validation_alias=_vault("VAULT_ADDR"), description="Address of Vault or OpenBao."
     )
     vault_namespace: str | None = Field(
-        None, validation_alias=_vault("VAULT_NAMESPACE"), description="Vault namespace (Enterprise, OpenBao 2.3 and later)."
+        None,
+        validation_alias=_vault("VAULT_NAMESPACE"),
+        description="Vault namespace (Enterprise, OpenBao 2.3 and later).",
     )
     vault_cacert: Path | None = Field(
-        None, validation_alias=_vault("VAULT_CACERT"), description="PEM file of the CA that signed Vault's own certificate."
+        None,
+        validation_alias=_vault("VAULT_CACERT"),
+        description="PEM file of the CA that signed Vault's own certificate.",
     )
     vault_capath: Path | None = Field(
         None, validation_alias=_vault("VAULT_CAPATH"), description="Directory of such PEM files."
     )
     vault_skip_verify: bool = Field(
-        False, validation_alias=_vault("VAULT_SKIP_VERIFY"), description="Do not verify Vault's certificate. For trying out only."
+        False,
+        validation_alias=_vault("VAULT_SKIP_VERIFY"),
+        description="Do not verify Vault's certificate. For trying out only.",
     )
     vault_tls_server_name: str | None = Field(
         None, validation_alias=_vault("VAULT_TLS_SERVER_NAME"), description="Name that Vault's certificate must carry."
     )
     vault_client_timeout: float = Field(
-        10.0, validation_alias=_vault("VAULT_CLIENT_TIMEOUT"), description="Time limit of one call to Vault, in seconds."
+        10.0,
+        validation_alias=_vault("VAULT_CLIENT_TIMEOUT"),
+        description="Time limit of one call to Vault, in seconds.",
     )
     vault_token: SecretStr | None = Field(
-        None, validation_alias=_vault("VAULT_TOKEN"), description="Token, for `auth: token` without a file. The last choice."
+        None,
+        validation_alias=_vault("VAULT_TOKEN"),
+        description="Token, for `auth: token` without a file. The last choice.",
     )
 
     # Login
     auth: Literal["token", "kubernetes"] = Field("token", description="How to log in to Vault.")
-    token_file: Path | None = Field(None, description="File with the Vault token, for `auth: token`; read again when it changes.")
+    token_file: Path | None = Field(
+        None, description="File with the Vault token, for `auth: token`; read again when it changes."
+    )
     auth_mount: str = Field("kubernetes", description="Mount of the auth method, for `auth: kubernetes`.")
     auth_role: str = Field("podcert", description="Role of the auth method, for `auth: kubernetes`.")
     auth_jwt_file: Path = Field(
@@ -91,16 +109,21 @@ class Settings(BaseSettings):
 
     # Kubernetes
     kubeconfig: Path | None = Field(
-        None, description="Kubeconfig file; empty: the pod's own ServiceAccount. Never taken from KUBECONFIG by accident."
+        None,
+        description="Kubeconfig file; empty: the pod's own ServiceAccount. Never taken from KUBECONFIG by accident.",
     )
     namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Namespaces to work in, separated by commas; empty: all."
     )
 
     # The process
-    workers: int = Field(16, ge=1, le=128, description="Pods worked on at once; also the limit of calls to Vault in flight.")
-    listen: str = Field("0.0.0.0:8080", description="Address of /livez, /readyz and /metrics.")  # noqa: S104 - a pod's only way to be probed
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level that is logged.")
+    workers: int = Field(
+        16, ge=1, le=128, description="Pods worked on at once; also the limit of calls to Vault in flight."
+    )
+    listen: str = Field("0.0.0.0:8080", description="Address of /livez, /readyz and /metrics.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severe level that is logged."
+    )
     log_format: Literal["json", "console"] = Field("json", description="Shape of the log.")
     stop_timeout: float = Field(10.0, description="How long work in hand may take at the end.")
 
@@ -110,8 +133,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - no .env file: it would be read by accident
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags (init), then environment, then the YAML file that `load` named."""
         yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls._yaml_file)
@@ -150,7 +173,9 @@ class Settings(BaseSettings):
     @classmethod
     def _address(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/]+/?", value):
-            raise ValueError("must be http:// or https://, a host and perhaps a port, such as https://vault.vault.svc:8200")
+            raise ValueError(
+                "must be http:// or https://, a host and perhaps a port, such as https://vault.vault.svc:8200"
+            )
         return value.rstrip("/")
 
     @field_validator("listen")

@@ -104,11 +104,11 @@ class PodSink:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    def replace(self, items: Sequence[Pod]) -> None:
-        """The whole list: what is not in it has gone."""
+    def replace(self, items: Sequence[Pod], version: int) -> None:
+        """The whole list as of `version`: what is not in it has gone."""
         here = {pod.key for pod in items}
         for pod in self._intake.store.pods():
-            if pod.key not in here:
+            if pod.key not in here and pod.resource_version <= version:
                 self.delete(pod)
         for pod in items:
             self.upsert(pod)
@@ -142,8 +142,8 @@ class ServiceSink:
         self._intake = intake
         self._names: set[tuple[str, str]] = set()
 
-    def replace(self, items: Sequence[Service]) -> None:
-        """The whole list: what is not in it has gone."""
+    def replace(self, items: Sequence[Service], version: int) -> None:  # noqa: ARG002 - Services are only read
+        """The whole list as of `version`: what is not in it has gone."""
         here = {(service.namespace, service.name) for service in items}
         for namespace, name in self._names - here:
             self._drop(namespace, name)
@@ -156,7 +156,11 @@ class ServiceSink:
         store = self._intake.store
         self._names.add((view.namespace, view.name))
         old = store.put_service(view)
-        if old is not None and (old.selector, old.external, old.headless) == (view.selector, view.external, view.headless):
+        if old is not None and (old.selector, old.external, old.headless) == (
+            view.selector,
+            view.external,
+            view.headless,
+        ):
             return
         self._touch(view)
         if old is not None:
@@ -182,11 +186,12 @@ class SecretSink:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
 
-    def replace(self, items: Sequence[StoredSecret]) -> None:
-        """The whole list: what is not in it has gone."""
+    def replace(self, items: Sequence[StoredSecret], version: int) -> None:
+        """The whole list as of `version`: what is not in it has gone."""
         here = {secret.key: secret.uid for secret in items}
         for secret in self._intake.store.secrets():
-            if here.get(secret.key) != secret.uid:
+            # One that a worker wrote after the list was made is not in it; the watch from `version` on will show it.
+            if here.get(secret.key) != secret.uid and secret.resource_version <= version:
                 self.delete(secret)
         for secret in items:
             self.upsert(secret)

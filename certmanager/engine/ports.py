@@ -39,7 +39,9 @@ class KeyMaker(Protocol):
         """A new key and its CSR: (PKCS#8 PEM, CSR PEM). The CSR carries every name of `request.names`."""
         ...
 
-    def bundle(self, request: Request, key: str, signed: Signed, anchors: Sequence[str], now: float) -> tuple[Material, Bundle]:
+    def bundle(
+        self, request: Request, key: str, signed: Signed, anchors: Sequence[str], now: float
+    ) -> tuple[Material, Bundle]:
         """The verified material. Raises `Refused` when key, chain, names or validity are not what was decided."""
         ...
 

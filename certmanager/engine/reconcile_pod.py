@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from certmanager.domain import decide, names
-from certmanager.domain.errors import AlreadyExists, NotFound, NotYet, Refused
-from certmanager.domain.model import MANAGED_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
+from certmanager.domain.errors import AlreadyExists, NotFound, Refused
+from certmanager.domain.model import ENROLL_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
 from certmanager.domain.request import Defaults, decide_request
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
@@ -71,7 +71,7 @@ class PodReconciler:
         decision = decide.decide(situation)
         if isinstance(decision, decide.Issue) and isinstance(situation.request, Request):
             self._check_refusal(key, situation.request)
-            outcome = self._issue(key, pod, situation.request, situation.secret, decision)
+            outcome = self._issue(key, pod, situation.request, situation.secret)
             if outcome is not None:
                 return outcome
             return self._settle(key, pod, decision)
@@ -136,7 +136,8 @@ class PodReconciler:
                     self._ports.secrets.delete(secret)
                     self._store.drop_secret(secret.namespace, secret.name, secret.uid)
                     self._intake.add([RoleKey(pod.namespace, pod.service_account)])
-                return Outcome(decision.reason)
+                # Looked at again: a predecessor's Secret that stood in the way is gone now.
+                return Outcome(decision.reason, 0.0)
             case _:
                 self._timers.cancel(key)
                 return Outcome(decision.reason)
@@ -152,19 +153,17 @@ class PodReconciler:
             # The ownerReference makes it the garbage collector's; only a pod that lost its label leaves work for us.
             return Outcome("PodGone")
         for secret in secrets:
-            if secret.pod_uid == pod.uid and secret.managed and "podcert.io/enroll" not in pod.labels:
+            if secret.pod_uid == pod.uid and secret.managed and ENROLL_LABEL not in pod.labels:
                 self._ports.secrets.delete(secret)
                 self._store.drop_secret(secret.namespace, secret.name, secret.uid)
         return Outcome("NotEnrolled")
 
     # Issue
 
-    def _issue(
-        self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None, decision: decide.Issue
-    ) -> Outcome | None:
+    def _issue(self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None) -> Outcome | None:
         """Makes and stores a certificate; None when it is done, an outcome when the pod has gone meanwhile."""
         try:
-            write = self._make(pod, request, decision)
+            write = self._make(pod, request)
         except Refused as refusal:
             self._refused[key] = (request, self._clock.monotonic() + REFUSAL_SECONDS, refusal)
             raise
@@ -172,10 +171,7 @@ class PodReconciler:
         if current is None or current.uid != pod.uid or current.deleting:
             return Outcome("PodGone")
         try:
-            if old is None:
-                stored = self._ports.secrets.create(write)
-            else:
-                stored = self._ports.secrets.replace(write, old)
+            stored = self._ports.secrets.create(write) if old is None else self._ports.secrets.replace(write, old)
         except AlreadyExists:
             return self._adopt_or_tell(key, pod, request)
         except NotFound:
@@ -190,7 +186,7 @@ class PodReconciler:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
         return None
 
-    def _make(self, pod: Pod, request: Request, decision: decide.Issue) -> SecretWrite:
+    def _make(self, pod: Pod, request: Request) -> SecretWrite:
         ca, maker = self._ports.ca, self._ports.keys
         if request.mode is Mode.SIGN:
             private_key, csr = maker.request(request)
@@ -243,11 +239,3 @@ class PodReconciler:
         if refused == request and self._clock.monotonic() < until:
             raise refusal
         del self._refused[key]
-
-
-def is_enrolled(pod: Pod) -> bool:
-    """The pod's label says that it takes part, whether or not it may."""
-    return pod.labels.get("podcert.io/enroll") == "true" and not pod.finished
-
-
-__all__ = ["MANAGED_LABEL", "NotYet", "PodPorts", "PodReconciler", "is_enrolled"]

@@ -13,13 +13,12 @@ from collections.abc import Callable
 from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.engine.backoff import Backoff
 from certmanager.engine.clock import Clock
+from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import Reporter
-from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import REFUSAL_SECONDS, PodReconciler
 from certmanager.engine.reconcile_role import RoleReconciler
-from certmanager.engine.store import Store
 
 TELL_AFTER = 2
 """Failures in a row after which a pod's owner is told; a single one is usually over before anybody looks."""
@@ -29,28 +28,21 @@ class Workers:
     """A fixed number of threads on one queue.
 
     Args:
-        queue: the keys.
+        intake: queue and store.
         pods, roles: what to do with each kind.
         reporter: where failures are told.
         clock: for durations.
-        store: to find the pod that a failure is told to.
     """
 
-    def __init__(  # noqa: PLR0913 - the one place where all parts of the engine meet
-        self,
-        queue: WorkQueue[Key],
-        pods: PodReconciler,
-        roles: RoleReconciler,
-        reporter: Reporter,
-        clock: Clock,
-        store: Store,
+    def __init__(
+        self, intake: Intake, pods: PodReconciler, roles: RoleReconciler, reporter: Reporter, clock: Clock
     ) -> None:
-        self._queue = queue
+        self._queue = intake.queue
         self._pods = pods
         self._roles = roles
         self._reporter = reporter
         self._clock = clock
-        self._store = store
+        self._store = intake.store
         self._backoff = Backoff()
         self._failures: dict[Key, int] = {}
         self._shared: set[Key] = set()

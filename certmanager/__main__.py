@@ -1,0 +1,5 @@
+"""`python -m certmanager` is `podcert`."""
+
+from certmanager.cli import main
+
+main()
