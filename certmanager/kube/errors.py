@@ -29,6 +29,10 @@ class Expired(NotYet):
     """The resourceVersion or the continue token is too old (HTTP 410): list again."""
 
 
+class Garbled(NotYet):
+    """The answer is not what the API promises."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """What a request was about, in words for a user: `create secrets in namespace shop`."""
@@ -122,9 +126,9 @@ def unreachable(target: Target, cause: str) -> NotYet:
     return NotYet("KubernetesUnreachable", f"cannot {target}: no answer from the API server ({cause})", shared=True)
 
 
-def garbage(target: Target) -> NotYet:
+def garbage(target: Target) -> Garbled:
     """An answer that is not the JSON that the API promises: something else answered, or the answer was cut."""
-    return NotYet(
+    return Garbled(
         "KubernetesUnreachable",
         f"cannot {target}: the answer is not a JSON object; check what stands between the manager and the API server",
         shared=True,
