@@ -53,11 +53,9 @@ def authority(name: str, issuer: Authority | None = None) -> Authority:
     """A root, or an intermediate under `issuer`."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer = Authority(_build(subject, subject, key, ca=True).sign(key, hashes.SHA256()), key)
-    if issuer is not None:
-        builder = _build(subject, issuer.certificate.subject, key, ca=True)
-        return Authority(builder.sign(issuer.key, hashes.SHA256()), key)
-    return signer
+    signer, signing_key = (subject, key) if issuer is None else (issuer.certificate.subject, issuer.key)
+    builder = _identified(_build(subject, signer, key, ca=True), key, signing_key)
+    return Authority(builder.sign(signing_key, hashes.SHA256()), key)
 
 
 def pem(
@@ -74,7 +72,7 @@ def pem(
     key = key or new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server.default.svc.cluster.local")])
     builder = _build(subject, issuer.certificate.subject, key, ca=False, begins=begins, ends=ends)
-    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    builder = _identified(builder, key, issuer.key).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     names = x509.SubjectAlternativeName([x509.DNSName("server.default.svc.cluster.local")])
     leaf = builder.add_extension(names, critical=False).sign(issuer.key, hashes.SHA256())
     digits = f"{leaf.serial_number:x}"
@@ -106,6 +104,14 @@ def secret(
         },
         "data": {field: base64.b64encode(value).decode() for field, value in data.items()},
     }
+
+
+def _identified(builder: x509.CertificateBuilder, key: Key, signing_key: Key) -> x509.CertificateBuilder:
+    """With both key identifiers, as Vault makes them: by them OpenSSL tells two roots of one name apart."""
+    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key())
+    return builder.add_extension(authority_id, critical=False).add_extension(
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+    )
 
 
 def _build(

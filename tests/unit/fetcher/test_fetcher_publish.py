@@ -1,0 +1,170 @@
+"""The files: all at once, with their modes, and nothing left behind."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetcher import publish
+from fetcher.errors import VolumeError
+
+
+def files(number: int | str) -> dict[str, bytes]:
+    return {name: f"{number}".encode() for name in publish.MODES}
+
+
+def put(volume: Path, number: int | str) -> None:
+    with publish.staged(volume, files(number)) as staged:
+        staged.commit()
+
+
+def visible(volume: Path) -> dict[str, bytes]:
+    return {name: (volume / name).read_bytes() for name in publish.MODES}
+
+
+def hidden(volume: Path) -> list[str]:
+    return sorted(path.name for path in volume.iterdir() if path.name not in publish.MODES)
+
+
+def test_nothing_is_visible_before_the_commit(tmp_path: Path) -> None:
+    with publish.staged(tmp_path, files(1)) as staged:
+        assert hidden(tmp_path) == [staged.path.name]
+        assert not (tmp_path / "..data").exists()
+        assert {oct(stat.S_IMODE((staged.path / n).stat().st_mode)) for n in publish.MODES} == {"0o640", "0o644"}
+        staged.commit()
+    assert visible(tmp_path) == files(1)
+
+
+def test_without_a_commit_the_earlier_files_stay_and_the_new_ones_go(tmp_path: Path) -> None:
+    put(tmp_path, 1)
+    before = hidden(tmp_path)
+    with publish.staged(tmp_path, files(2)):
+        pass
+    assert (visible(tmp_path), hidden(tmp_path)) == (files(1), before)
+
+
+def test_an_exception_before_the_commit_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit), publish.staged(tmp_path, files(1)):
+        raise SystemExit(143)
+    assert hidden(tmp_path) == []
+
+
+def test_what_an_interrupted_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    put(tmp_path, 1)
+    left = tmp_path / "..2026_11_22_13_21_16.0f3a9c41"
+    left.mkdir()
+    (left / "key.pem").write_bytes(b"old")
+    (tmp_path / "..data_tmp").symlink_to("nowhere")
+    (tmp_path / "..mine").mkdir()
+    put(tmp_path, 2)
+    assert visible(tmp_path) == files(2)
+    assert [name for name in hidden(tmp_path) if not name.startswith("..20")] == ["..data", "..mine"]
+    assert len(hidden(tmp_path)) == 3
+
+
+def test_plain_files_and_wrong_links_give_way_to_the_links(tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_bytes(b"plain")
+    (tmp_path / "key.pem").symlink_to("/nowhere/key.pem")
+    put(tmp_path, 1)
+    assert {str((tmp_path / name).readlink()) for name in publish.MODES} == {f"..data/{name}" for name in publish.MODES}
+
+
+def test_a_link_that_is_right_is_not_touched(tmp_path: Path) -> None:
+    put(tmp_path, 1)
+    before = (tmp_path / "cert.pem").lstat().st_ino
+    put(tmp_path, 2)
+    assert (tmp_path / "cert.pem").lstat().st_ino == before
+
+
+@given(mask=st.integers(min_value=0, max_value=0o777))
+def test_modes_do_not_depend_on_the_umask(tmp_path_factory: pytest.TempPathFactory, mask: int) -> None:
+    volume = tmp_path_factory.mktemp("volume")
+    before = os.umask(mask)
+    try:
+        put(volume, 1)
+    finally:
+        os.umask(before)
+    assert {name: stat.S_IMODE((volume / name).stat().st_mode) for name in publish.MODES} == dict(publish.MODES)
+    assert stat.S_IMODE((volume / "..data").stat().st_mode) == 0o750
+
+
+def test_a_reader_with_one_directory_handle_never_sees_two_generations(tmp_path: Path) -> None:
+    put(tmp_path, 0)
+    done = threading.Event()
+    pairs: list[tuple[bytes, bytes]] = []
+
+    def read() -> None:
+        while not done.is_set():
+            handle = os.open(tmp_path / "..data", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                pair = [os.open(name, os.O_RDONLY, dir_fd=handle) for name in ("cert.pem", "key.pem")]
+            except FileNotFoundError:  # swapped and removed meanwhile: a reader opens ..data again
+                continue
+            finally:
+                os.close(handle)
+            pairs.append((os.read(pair[0], 99), os.read(pair[1], 99)))
+            for descriptor in pair:
+                os.close(descriptor)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(1, 501):
+            put(tmp_path, number)
+    finally:
+        done.set()
+        reader.join()
+    assert [pair for pair in pairs if pair[0] != pair[1]] == []
+    assert len({pair[0] for pair in pairs}) > 1
+
+
+def test_two_writers_leave_the_whole_set_of_one(tmp_path: Path) -> None:
+    def write(name: str) -> None:
+        for number in range(50):
+            put(tmp_path, f"{name}{number}")
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(set(visible(tmp_path).values())) == 1
+    assert len(hidden(tmp_path)) == 2
+
+
+def test_a_volume_that_is_missing_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(VolumeError, match="is not a directory: mount an emptyDir"):
+        publish.check(tmp_path / "nowhere")
+
+
+def test_a_volume_that_cannot_be_written_is_told_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root, under whom tests may run, may write everywhere
+    with pytest.raises(VolumeError, match="cannot be written by UID"):
+        publish.check(tmp_path)
+
+
+def test_a_full_volume_is_told_and_the_earlier_files_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, 1)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fchmod", full)
+        with pytest.raises(VolumeError, match="No space left on device"):
+            put(tmp_path, 2)
+    assert visible(tmp_path) == files(1)
+    assert len(hidden(tmp_path)) == 2
+
+
+def test_the_warning_is_for_a_volume_without_the_setgid_bit(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    assert "set securityContext.fsGroup" in str(publish.group_warning(tmp_path))
+    tmp_path.chmod(0o2777)
+    assert publish.group_warning(tmp_path) is None
