@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from certmanager.domain.errors import AlreadyExists, Conflict, NotFound
+from certmanager.domain.model import (
+    Bundle,
+    Leaf,
+    Material,
+    Names,
+    Pod,
+    Request,
+    SecretWrite,
+    Signed,
+    StoredSecret,
+)
+
 
 class FakeClock:
     """A clock that moves only when it is told to."""
@@ -23,3 +39,146 @@ class FakeClock:
     def jump(self, seconds: float) -> None:
         """The wall clock is set; the monotonic one is not."""
         self._now += seconds
+
+
+@dataclass
+class FakeVault:
+    """The port `CertificateAuthority`: counts calls; `errors` are raised first, one per call."""
+
+    signs: list[str] = field(default_factory=list)
+    issues: list[Names] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+    known: tuple[str, ...] | None = None
+    during: Callable[[], None] = lambda: None
+
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
+        self.signs.append(role)
+        self.during()
+        if self.errors:
+            raise self.errors.pop(0)
+        return Signed("certificate", ("root",))
+
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
+        self.issues.append(names)
+        return Signed("certificate", ("root",), private_key="vault's key")
+
+    def anchors(self, mount: str) -> tuple[str, ...]:
+        return self.known or ()
+
+    def known_anchors(self, mount: str) -> tuple[str, ...] | None:
+        return self.known
+
+
+@dataclass
+class FakeMaker:
+    """The port `KeyMaker`: certificates that live for `lifetime` seconds and hold what was asked."""
+
+    lifetime: float = 86400.0
+    serial: int = 0
+    keys_used: list[str] = field(default_factory=list)
+
+    def request(self, request: Request) -> tuple[str, str]:
+        return "our key", "csr"
+
+    def bundle(
+        self, request: Request, key: str, signed: Signed, anchors: Sequence[str], now: float
+    ) -> tuple[Material, Bundle]:
+        self.serial += 1
+        self.keys_used.append(key)
+        leaf = Leaf(
+            f"{self.serial:02x}", now - 30, now + self.lifetime, request.names, str(request.key_type or "ec-256"), "00"
+        )
+        facts = Bundle(leaf, key_fits=True, chain_ok=True, anchors=frozenset({"aa"}), anchor="aa")
+        return Material("certificate", key, "root"), facts
+
+
+class FakeApi:
+    """The ports `SecretStore`, `RoleStore` and `PodReader`: one API server in memory, with versions, uids and 409s."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[tuple[str, str], StoredSecret] = {}
+        self.pods: dict[tuple[str, str], Pod] = {}
+        self.roles: list[tuple[str, str, list[str]]] = []
+        self.writes = 0
+        self.reads = 0
+        self._version = 1000
+
+    def _stored(self, write: SecretWrite, uid: str) -> StoredSecret:
+        self.writes += 1
+        self._version += 1
+        pod = write.pod
+        made = StoredSecret(
+            namespace=pod.namespace,
+            name=write.name,
+            uid=uid,
+            resource_version=self._version,
+            managed=True,
+            pod_name=pod.name,
+            pod_uid=pod.uid,
+            owner_uids=frozenset({pod.uid}),
+            annotations=dict(write.annotations),
+            bundle=write.bundle,
+        )
+        self.secrets[made.key] = made
+        return made
+
+    def create(self, write: SecretWrite) -> StoredSecret:
+        if (write.pod.namespace, write.name) in self.secrets:
+            raise AlreadyExists("AlreadyExists", "there is one")
+        return self._stored(write, uid=f"uid-{self._version}")
+
+    def replace(self, write: SecretWrite, old: StoredSecret) -> StoredSecret:
+        there = self.secrets.get(old.key)
+        if there is None:
+            raise NotFound("NotFound", "it is gone")
+        if (there.uid, there.resource_version) != (old.uid, old.resource_version):
+            raise Conflict("Conflict", "it has changed")
+        return self._stored(write, uid=old.uid)
+
+    def read(self, namespace: str, name: str) -> StoredSecret | None:
+        self.reads += 1
+        return self.secrets.get((namespace, name))
+
+    def delete(self, secret: StoredSecret) -> None:
+        self.writes += 1
+        self.secrets.pop(secret.key, None)
+
+    def reconcile(self, namespace: str, service_account: str, secret_names: Sequence[str]) -> int:
+        self.roles.append((namespace, service_account, list(secret_names)))
+        return 1
+
+
+class FakePods:
+    """The port `PodReader`."""
+
+    def __init__(self, pods: dict[tuple[str, str], Pod]) -> None:
+        self._pods = pods
+
+    def read(self, namespace: str, name: str) -> Pod | None:
+        return self._pods.get((namespace, name))
+
+
+@dataclass
+class FakeReporter:
+    """The port `Reporter`: remembers what was said."""
+
+    normals: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str, str]] = field(default_factory=list)
+    outcomes: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    bugs: list[type[BaseException]] = field(default_factory=list)
+
+    def normal(self, pod: Pod, reason: str, message: str) -> None:
+        self.normals.append((pod.name, reason))
+
+    def warning(self, pod: Pod, reason: str, message: str) -> None:
+        self.warnings.append((pod.name, reason, message))
+
+    def problem(self, subject: str, reason: str, message: str) -> None:
+        self.problems.append((subject, reason))
+
+    def outcome(self, kind: str, reason: str, seconds: float) -> None:
+        self.outcomes.append((kind, reason))
+
+    def bug(self, key: object, error: BaseException) -> None:
+        self.bugs.append(type(error))

@@ -1,0 +1,71 @@
+"""A whole engine on fake ports, driven step by step."""
+
+from __future__ import annotations
+
+from certmanager.domain.model import KeyType, Mode, Rotation
+from certmanager.domain.request import Defaults
+from certmanager.engine.intake import Intake
+from certmanager.engine.keys import Key, PodKey
+from certmanager.engine.queue import WorkQueue
+from certmanager.engine.reconcile_pod import PodPorts, PodReconciler
+from certmanager.engine.reconcile_role import RoleReconciler
+from certmanager.engine.store import Store
+from certmanager.engine.timers import Timers
+from certmanager.engine.workers import Workers
+from tests.unit.engine.fakes import FakeApi, FakeClock, FakeMaker, FakePods, FakeReporter, FakeVault
+
+DEFAULTS = Defaults(
+    mode=Mode.SIGN,
+    key_type=KeyType.EC_256,
+    mount="pki",
+    sign_role="pods",
+    issue_role="pods-issue",
+    ttl=None,
+    rotation=Rotation.RESTART,
+    renew_before_fraction=1 / 3,
+    cluster_domain="cluster.local",
+    trust_domain=None,
+    roles=frozenset({"pods", "pods-issue"}),
+)
+
+
+class Engine:
+    """Everything between the watches and the clients; `run` works off what is ready now."""
+
+    def __init__(self, api: FakeApi | None = None, *, synced: bool = True) -> None:
+        self.clock = FakeClock()
+        self.api = api or FakeApi()
+        self.vault = FakeVault()
+        self.maker = FakeMaker()
+        self.reporter = FakeReporter()
+        queue = WorkQueue[Key](self.clock.monotonic)
+        self.intake = Intake(Store(), queue, self.clock)
+        self.timers = Timers(queue.add)
+        ports = PodPorts(self.vault, self.maker, self.api, FakePods(self.api.pods), self.reporter)
+        self.pods = PodReconciler(self.intake, ports, self.timers, self.clock, lambda: DEFAULTS)
+        self.roles = RoleReconciler(self.intake.store, self.api, self.clock)
+        self.workers = Workers(self.intake, self.pods, self.roles, self.reporter, self.clock)
+        if synced:
+            self.sync()
+
+    def sync(self) -> None:
+        """The three lists, as the API server has them."""
+        self.intake.services.replace([], 1)
+        self.intake.pods.replace(list(self.api.pods.values()), 2000)
+        self.intake.secrets.replace(list(self.api.secrets.values()), 2000)
+
+    def run(self, seconds: float = 0.0) -> None:
+        """Works off every key that is ready, and those that become ready within `seconds`."""
+        end = self.clock.monotonic() + seconds
+        for _ in range(100_000):
+            while self.workers.step(0):
+                pass
+            if self.clock.monotonic() >= end:
+                return
+            self.clock.advance(min(0.05, end - self.clock.monotonic()))
+            for key in self.timers.overdue(self.clock.now()):
+                self.intake.queue.add(key)
+
+    def due(self, name: str = "web") -> float | None:
+        """When the pod's certificate is due."""
+        return self.timers.due(PodKey("default", name))
