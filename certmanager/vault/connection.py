@@ -1,0 +1,78 @@
+"""Puts the parts of the Vault client together, for the composition root and for tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from certmanager.domain.errors import NotYet
+from certmanager.vault import errors
+from certmanager.vault.circuit import Circuit, Clock, Heartbeat
+from certmanager.vault.config import VaultConfig
+from certmanager.vault.errors import Call
+from certmanager.vault.login import Login
+from certmanager.vault.pki import VaultPki
+from certmanager.vault.session import VaultSession
+from certmanager.vault.transport import Transport
+
+_HEALTH = Call("GET", "sys/health")
+
+
+def _nothing() -> None:
+    """The default for hooks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What the client tells the application. Called from its threads; must be quick and raise nothing.
+
+    Attributes:
+        on_recovered: Vault answers again, or a login succeeded after a refused one: waiting keys may go.
+        on_bug: an unexpected error in the heartbeat.
+    """
+
+    on_recovered: Callable[[], None] = _nothing
+    on_bug: Callable[[BaseException], None] = lambda _error: None
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """The client: `pki` is the engine's `CertificateAuthority`, `session` serves other paths.
+
+    `heartbeat` drives the probe and the renewals from `start` to `stop`.
+    """
+
+    pki: VaultPki
+    session: VaultSession
+    circuit: Circuit
+    transport: Transport
+    heartbeat: Heartbeat
+
+    def start(self) -> None:
+        """Logs in and probes from now on, in a thread of its own."""
+        self.heartbeat.start()
+
+    def stop(self) -> None:
+        """Ends the thread and closes the connections; a token stays as it is, other replicas may use it."""
+        self.heartbeat.stop()
+        self.transport.close()
+
+
+def connect(config: VaultConfig, login: Login, hooks: Hooks | None = None, monotonic: Clock = time.monotonic) -> Vault:
+    """A client that has not yet called anybody. Raises ValueError for TLS settings that cannot be used."""
+    hooks = hooks or Hooks()
+    transport = Transport(config)
+
+    def probe(reason: str) -> NotYet | None:
+        try:
+            answer = transport.request(_HEALTH, None)
+        except NotYet as error:
+            return error
+        return errors.from_health(answer, standby_is_well=reason != "VaultStandby")
+
+    heartbeat = Heartbeat(hooks.on_bug)
+    circuit = Circuit(probe, monotonic, hooks.on_recovered, on_opened=heartbeat.wake)
+    session = VaultSession(transport, login, circuit, monotonic, hooks.on_recovered)
+    heartbeat.drive(circuit.step, session.tick)
+    return Vault(VaultPki(session, monotonic), session, circuit, transport, heartbeat)
