@@ -81,6 +81,7 @@ class Handler(BaseHTTPRequestHandler):
     """Notes the call and gives the next answer of its kind; the last one is given for ever."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # as Go does; head and body in two writes would wait 40 ms for an acknowledgement
     fake: "FakeApiServer"
 
     def do_GET(self) -> None:

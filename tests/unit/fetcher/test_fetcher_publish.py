@@ -1,5 +1,6 @@
 """The files: all at once, with their modes, and nothing left behind."""
 
+import contextlib
 import os
 import stat
 import threading
@@ -99,16 +100,15 @@ def test_a_reader_with_one_directory_handle_never_sees_two_generations(tmp_path:
 
     def read() -> None:
         while not done.is_set():
-            handle = os.open(tmp_path / "..data", os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                pair = [os.open(name, os.O_RDONLY, dir_fd=handle) for name in ("cert.pem", "key.pem")]
-            except FileNotFoundError:  # swapped and removed meanwhile: a reader opens ..data again
-                continue
-            finally:
-                os.close(handle)
-            pairs.append((os.read(pair[0], 99), os.read(pair[1], 99)))
-            for descriptor in pair:
-                os.close(descriptor)
+            with contextlib.ExitStack() as opened, contextlib.suppress(FileNotFoundError):
+                # Swapped and removed meanwhile, either open can fail: a reader then opens ..data again.
+                handle = os.open(tmp_path / "..data", os.O_RDONLY | os.O_DIRECTORY)
+                opened.callback(os.close, handle)
+                pair = []
+                for name in ("cert.pem", "key.pem"):
+                    pair.append(os.open(name, os.O_RDONLY, dir_fd=handle))
+                    opened.callback(os.close, pair[-1])
+                pairs.append((os.read(pair[0], 99), os.read(pair[1], 99)))
 
     reader = threading.Thread(target=read)
     reader.start()
