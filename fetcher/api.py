@@ -5,22 +5,22 @@ when to try again. Watch by name needs the field selector, or RBAC's `resourceNa
 (https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources).
 """
 
-import http.client
 import json
 import re
 import ssl
-import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fetcher.connection import Connection, HttpError, Response
 from fetcher.errors import NotYetError, Waiting
 
 Json = dict[str, Any]
 T = TypeVar("T")
 _MAX_BYTES = 8 * 1024 * 1024  # a Secret holds 1 MiB at most; base64, managedFields and an event's frame come on top
 _MAX_RETRY_AFTER_S = 30.0
+_VERSION = re.compile(r"[A-Za-z0-9._~-]*")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
 
 
@@ -43,12 +43,12 @@ class SecretApi:
         self._server = server
         self._name = name
         self._secrets = f"/api/v1/namespaces/{namespace}/secrets"
-        self._connection: http.client.HTTPSConnection | None = None
+        self._connection: Connection | None = None
 
     def get(self) -> Json:
         """Return the Secret as core/v1 JSON. Raises NotYetError."""
         response = self._open(f"{self._secrets}/{self._name}", self._server.request_timeout)
-        return self._require_secret(parse_object(self._guarded(lambda: response.read(_MAX_BYTES))))
+        return self._require_secret(parse_object(self._whole(response)))
 
     def watch(self, resource_version: str) -> Iterator[Json]:
         """Yield the Secret each time it is new or changed, until the server ends the watch (`watch_timeout`).
@@ -56,10 +56,14 @@ class SecretApi:
         From the state after `resource_version` on; with an empty one, from what is there now.
         Raises NotYetError, also when the Secret is deleted.
         """
+        if not _VERSION.fullmatch(
+            resource_version
+        ):  # opaque, so nothing else than what cannot break a URL is asked of it
+            resource_version = ""
         path = (
             f"{self._secrets}?watch=1&fieldSelector=metadata.name%3D{self._name}"
             f"&timeoutSeconds={max(1, round(self._server.watch_timeout))}"
-            f"&resourceVersion={urllib.parse.quote(resource_version, safe='')}"
+            f"&resourceVersion={resource_version}"
         )
         response = self._open(path, self._server.watch_timeout + self._server.request_timeout)
         try:
@@ -78,34 +82,32 @@ class SecretApi:
             self._connection.close()
             self._connection = None
 
-    def _open(self, path: str, timeout: float) -> http.client.HTTPResponse:
+    def _open(self, path: str, timeout: float) -> Response:
         """Send GET `path` and return the 200's response, its body unread; raises NotYetError for any other."""
         headers = {"Authorization": f"Bearer {_token(self._server.token_file)}", "Accept": "application/json"}
-        response = self._guarded(lambda: self._send(path, headers, timeout))
-        if response.status == http.client.OK:
+        response = self._guarded(lambda: self._connect().get(path, headers, timeout))
+        if response.status == 200:
             return response
-        body = self._guarded(lambda: response.read(_MAX_BYTES))
-        raise refusal(response.status, body, response.headers.get("Retry-After"))
+        raise refusal(response.status, self._whole(response), response.headers.get("retry-after"))
 
-    def _send(self, path: str, headers: dict[str, str], timeout: float) -> http.client.HTTPResponse:
-        connection = self._connection
-        if connection is None or connection.sock is None:  # http.client drops the socket when the server says close
+    def _whole(self, response: Response) -> bytes:
+        body = self._guarded(lambda: response.read(_MAX_BYTES))
+        if not response.finished:
+            self.close()
+        return body
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
             server = self._server
             context = _context(server.ca_file)
-            connection = http.client.HTTPSConnection(
-                server.host, server.port, timeout=server.request_timeout, context=context
-            )
-            self._connection = connection
-            connection.connect()
-        connection.sock.settimeout(timeout)
-        connection.request("GET", path, headers=headers)
-        return connection.getresponse()
+            self._connection = Connection(server.host, server.port, context, server.request_timeout)
+        return self._connection
 
     def _guarded(self, call: Callable[[], T]) -> T:
-        """Return `call()`; its failures become a NotYetError, not chained: http.client quotes what it cannot read."""
+        """Return `call()`; its failures become a NotYetError, never with what was sent or received."""
         try:
             return call()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HttpError) as error:
             reason = describe(error)
         except NotYetError:
             self.close()
@@ -173,11 +175,12 @@ def describe(error: Exception) -> str:
         return f"fails in TLS: {error.reason}"
     if isinstance(error, TimeoutError):
         return "does not answer in time"
-    if isinstance(error, http.client.HTTPException | ConnectionResetError | BrokenPipeError):
-        return f"broke off or answered with something else than HTTP ({type(error).__name__})"
-    if isinstance(error, OSError):
-        return f"cannot be reached: {error.strerror or type(error).__name__}"
-    return f"cannot be reached: {type(error).__name__}"
+    if isinstance(error, HttpError):
+        return f"broke off or answered with something else than HTTP: {error}"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):
+        return "broke off"
+    words = error.strerror if isinstance(error, OSError) else None
+    return f"cannot be reached: {words or type(error).__name__}"
 
 
 def _status_words(body: bytes) -> str:
@@ -198,7 +201,7 @@ def _token(path: Path) -> str:
         token = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         token = ""
-    if _TOKEN.fullmatch(token):  # else http.client would quote it in its error
+    if _TOKEN.fullmatch(token):  # nothing that could end the header's line
         return token
     raise NotYetError(Waiting.UNAUTHORIZED, f"{path} holds no token")
 

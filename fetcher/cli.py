@@ -7,7 +7,6 @@ limit it lasts as long as the pod, because an application must not start without
 
 import json
 import os
-import random
 import signal
 import sys
 import time
@@ -58,7 +57,7 @@ def run(options: settings.Settings) -> None:
     publish.check(options.directory)
     if warning := publish.group_warning(options.directory):
         _say(f"warning: {warning}")
-    clock = wait.Clock(time.monotonic, time.sleep, random.random)
+    clock = wait.Clock(time.monotonic, time.sleep, lambda: os.urandom(1)[0] / 256)
     api = SecretApi(options.server, options.namespace, options.secret)
     _start_timer(progress, options)
     try:

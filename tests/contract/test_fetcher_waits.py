@@ -111,7 +111,7 @@ def test_the_watch_selects_by_name_or_a_role_with_resource_names_refuses_it(
         (fake.body({"kind": "Secret"}), "something else than the Secret"),
         (fake.raw(b"SSH-2.0-OpenSSH_9.6\r\n"), "something else than HTTP"),
         (fake.raw(b""), "broke off"),
-        (fake.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"), "was cut off"),
+        (fake.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{"), "the connection ended within a body"),
         (fake.hang, "does not answer in time"),
     ],
 )
