@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -137,10 +137,10 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags (init), then environment, then the YAML file that `load` named."""
-        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls._yaml_file)
+        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=cls.yaml_path)
         return (init_settings, env_settings, yaml)
 
-    _yaml_file: Path | None = None
+    yaml_path: ClassVar[Path | None] = None
 
     @field_validator("roles", "namespaces", mode="before")
     @classmethod
@@ -225,7 +225,7 @@ def load(file: Path | None = None, **flags: object) -> Settings:
     if file is not None and not file.is_file():
         raise SettingsError(f"settings file {file}: there is no such file")
     given = {name: value for name, value in flags.items() if value is not None}
-    source = type("Settings", (Settings,), {"_yaml_file": file, "__doc__": Settings.__doc__})
+    source = type("Settings", (Settings,), {"yaml_path": file, "__doc__": Settings.__doc__})
     try:
         settings = source(**given)
     except ValidationError as error:

@@ -1,0 +1,105 @@
+"""What puts keys on the queue beside the watches: overdue renewals, Roles that nobody owns any more, newly read anchors, resync.
+
+One thread with a pure step. Producers of keys, never a second path: whatever they find goes through the same reconcile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from certmanager.domain.errors import PodcertError
+from certmanager.engine.clock import Clock
+from certmanager.engine.intake import Intake
+from certmanager.engine.keys import RoleKey
+from certmanager.engine.ports import Reporter
+from certmanager.engine.timers import Timers
+
+STEP_SECONDS = 1.0
+SWEEP_SECONDS = 15.0
+"""How often the wall clock is compared with the renewal times: the net under the timers, for clocks that were moved."""
+RESYNC_SECONDS = 600.0
+RETRY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is asked.
+
+    Attributes:
+        roles: the ServiceAccounts, as (namespace, name), that have a Role of ours. May raise `NotYet`, `Refused`.
+        anchors: reads the trust anchors of the configured mount. May raise `NotYet`, `Refused`.
+    """
+
+    roles: Callable[[], Iterable[tuple[str, str]]]
+    anchors: Callable[[], object]
+
+
+class Producers:
+    """Driven by `step`, once a second, from its own thread between `start` and `stop`."""
+
+    def __init__(self, intake: Intake, timers: Timers, sources: Sources, reporter: Reporter, clock: Clock) -> None:
+        self._intake = intake
+        self._timers = timers
+        self._sources = sources
+        self._reporter = reporter
+        self._clock = clock
+        self._next_sweep = 0.0
+        self._next_roles = 0.0
+        self._next_anchors = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="producers", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(5)
+
+    @property
+    def alive(self) -> bool:
+        """The thread runs."""
+        return self._thread.is_alive()
+
+    def step(self) -> None:
+        """Whatever is due now."""
+        now = self._clock.monotonic()
+        if not self._intake.synced:
+            return
+        if now >= self._next_sweep:
+            self._next_sweep = now + SWEEP_SECONDS
+            self._intake.add(self._timers.overdue(self._clock.now()))
+        if now >= self._next_roles:
+            self._next_roles = now + (RESYNC_SECONDS if self._look_at_roles() else RETRY_SECONDS)
+        if now >= self._next_anchors:
+            self._next_anchors = now + (RESYNC_SECONDS if self._read_anchors() else RETRY_SECONDS)
+
+    def _look_at_roles(self) -> bool:
+        try:
+            accounts = self._sources.roles()
+        except PodcertError as error:
+            self._reporter.problem("roles", error.reason, error.message)
+            return False
+        self._intake.add([RoleKey(namespace, name) for namespace, name in accounts])
+        return True
+
+    def _read_anchors(self) -> bool:
+        try:
+            self._sources.anchors()
+        except PodcertError:
+            # Vault is away; the circuit says so elsewhere, and Secrets are kept as they are until it answers.
+            return False
+        self._intake.resync()
+        return True
+
+    def _run(self) -> None:
+        while not self._stop.wait(STEP_SECONDS):
+            try:
+                self.step()
+            except Exception as error:  # noqa: BLE001 - a bug here must not end the net under the timers
+                self._reporter.bug("producers", error)

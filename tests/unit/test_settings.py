@@ -1,0 +1,109 @@
+"""Settings: where they come from, which one wins, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from certmanager.settings import SettingsError, load
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith(("PODCERT_", "VAULT_")):
+            monkeypatch.delenv(name)
+
+
+def test_vault_variables_mean_what_they_mean_to_the_vault_cli(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_ADDR", "https://vault.example.com:8200/")
+    monkeypatch.setenv("VAULT_TOKEN", "a-token")
+    monkeypatch.setenv("VAULT_SKIP_VERIFY", "true")
+    monkeypatch.setenv("VAULT_CLIENT_TIMEOUT", "1m30s")
+    settings = load()
+    assert settings.vault_addr == "https://vault.example.com:8200"
+    assert settings.vault_skip_verify
+    assert settings.vault_client_timeout == 90
+    assert "a-token" not in repr(settings)
+
+
+def test_flags_win_over_the_environment_and_the_environment_over_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "podcert.yaml"
+    file.write_text("mount: from-file\nsign_role: from-file\nworkers: 3\ntoken_file: /t\nvault_addr: http://v:1\n")
+    monkeypatch.setenv("PODCERT_MOUNT", "from-environment")
+    monkeypatch.setenv("PODCERT_SIGN_ROLE", "from-environment")
+    settings = load(file, mount="from-flag")
+    assert (settings.mount, settings.sign_role, settings.workers) == ("from-flag", "from-environment", 3)
+    assert settings.vault_addr == "http://v:1"
+
+
+def test_lists_and_durations_are_read_from_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODCERT_TOKEN_FILE", "/t")
+    monkeypatch.setenv("PODCERT_NAMESPACES", "a, b,")
+    monkeypatch.setenv("PODCERT_TTL", "24h")
+    settings = load()
+    assert settings.namespaces == ("a", "b")
+    assert settings.ttl == 86400
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("PODCERT_MOUNT", "../sys", "must be letters, digits"),
+        ("PODCERT_TTL", "5 parsecs", "must be a duration"),
+        ("PODCERT_KEY_TYPE", "dsa", "ec-256"),
+        ("PODCERT_CLUSTER_DOMAIN", "cluster.local.", "without a dot at its end"),
+        ("PODCERT_LISTEN", "8080", "an address and a port"),
+        ("PODCERT_RENEW_BEFORE", "1.5", "less than 1"),
+        ("VAULT_ADDR", "vault:8200", "http:// or https://"),
+        ("PODCERT_WORKERS", "0", "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_rule(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, rule: str
+) -> None:
+    monkeypatch.setenv("PODCERT_TOKEN_FILE", "/t")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert str(error.value).startswith(f"{variable}: ")
+    assert rule in str(error.value)
+
+
+def test_several_wrong_settings_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODCERT_TOKEN_FILE", "/t")
+    monkeypatch.setenv("PODCERT_MOUNT", "..")
+    monkeypatch.setenv("PODCERT_WORKERS", "0")
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert len(str(error.value).splitlines()) == 2
+
+
+def test_no_token_at_all_is_said_with_the_ways_to_give_one() -> None:
+    with pytest.raises(SettingsError, match="PODCERT_TOKEN_FILE"):
+        load()
+
+
+def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "podcert.yaml"
+    file.write_text("token_file: /t\nmout: pki\n")
+    with pytest.raises(SettingsError, match="(?i)mout"):
+        load(file)
+
+
+def test_a_settings_file_that_is_not_there_is_said() -> None:
+    with pytest.raises(SettingsError, match="there is no such file"):
+        load(Path("/nonexistent/podcert.yaml"))
+
+
+def test_a_token_never_appears_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "planted-token-value")
+    monkeypatch.setenv("PODCERT_MOUNT", "..")
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert "planted-token-value" not in str(error.value)
