@@ -19,7 +19,7 @@ from tests.cluster.paths import ClusterError, run_root, try_lock
 # Below the kernel's range of automatic ports (32768 and up), so no outgoing connection takes one between choice and use.
 PORTS = range(21000, 22000)
 # RFC 2544 and RFC 6890: for tests between networks, routed nowhere, so hardly ever a neighbour's.
-SUBNETS = ipaddress.ip_network("198.18.0.0/24")
+SUBNETS = ipaddress.IPv4Network("198.18.0.0/24")
 
 
 @dataclass(frozen=True)

@@ -98,12 +98,9 @@ def wheels() -> Path:
         with temporary(cache() / "tmp", "wheels") as partial:
             platforms = [f"--platform=manylinux_2_{minor}_{platform.machine()}" for minor in range(36, 4, -1)]
             older = [f"--platform=manylinux{year}_{platform.machine()}" for year in (2014, 2010, 1)]
-            children.run(
-                [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--require-hashes"]
-                + [*platforms, *older, f"--python-version={version}", "--implementation=cp"]
-                + ["--dest", str(partial), "--requirement", str(REQUIREMENTS)],
-                children.Surroundings(REPOSITORY),
-            )
+            target = [*platforms, *older, f"--python-version={version}", "--implementation=cp", f"--dest={partial}"]
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--require-hashes"]
+            children.run([*pip, *target, f"--requirement={REQUIREMENTS}"], children.Surroundings(REPOSITORY))
             os.chmod(partial, 0o755)  # noqa: PTH101, S103 - public files; a build's other users read them
             partial.rename(folder)
     return folder

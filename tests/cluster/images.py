@@ -7,6 +7,7 @@ One temporary store for each build: what a killed build leaves is swept by the n
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shlex
 import shutil
 import tarfile
@@ -21,8 +22,9 @@ from tests.cluster.oci import Image, Store
 from tests.cluster.paths import REPOSITORY, ClusterError, cache, lock, temporary
 from tests.cluster.progress import duration, say
 
-IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", "*.whl", ".*")
 PAUSE = "docker.io/local/pause:1"
+SECONDS_EACH = 15.0
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ def build(names: Iterable[str]) -> list[Image]:
             message = f"no image {name!r}: there are {', '.join(NAMES)}"
             raise ClusterError(message)
     with lock(cache() / "images.lock", lambda: say("waiting for another process that builds images")):
-        stale = [name for name in wanted if name != "pause" and kept.find(_record(name)) is None]
-        if stale:
-            _build(kept, stale)
+        found = {name: _pause(kept) if name == "pause" else kept.find(_record(name)) for name in wanted}
+        if stale := [name for name, image in found.items() if image is None]:
+            found.update(_build(kept, stale))
             kept.prune()
-        return [_pause(kept) if name == "pause" else _found(kept, name) for name in wanted]
+    return [image for image in found.values() if image]
 
 
 @contextlib.contextmanager
@@ -88,82 +90,83 @@ def copied(dockerfile: Path) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def _record(name: str) -> str:
+def _record(name: str, tree: Path = REPOSITORY, dockerfile: Path | None = None) -> str:
+    """Return what an image made from `tree` is called in the store: its name and a digest of all that goes into it."""
     source = SOURCES[name]
-    flags = [base.record(), source.reference]
+    dockerfile = dockerfile or REPOSITORY / source.dockerfile
+    flags = [base.record(), source.reference, dockerfile.read_text()]
     if source.bao:
         binary = openbao.binary().stat()
         flags.append(f"{binary.st_size} {binary.st_mtime_ns}")
-    return f"{name}-{key(_files(source), flags)}"
-
-
-def _files(source: Source) -> list[Path]:
-    dockerfile = REPOSITORY / source.dockerfile
-    files = [dockerfile]
+    files: list[Path] = []
     for path in copied(dockerfile):
         if source.bao and path == "bao":
             continue
-        place = REPOSITORY / path
+        place = tree / path
         if not place.exists():
-            message = f"{source.dockerfile} copies {path}, which is not in {REPOSITORY}"
+            message = f"{source.dockerfile} copies {path}, which is not in {tree}"
             raise ClusterError(message)
-        found = sorted(place.rglob("*")) if place.is_dir() else [place]
-        files += [each for each in found if each.is_file() and "__pycache__" not in each.parts]
-    return files
+        files += [place] if place.is_file() else [each for each in sorted(place.rglob("*")) if _goes_in(each)]
+    for file in files:
+        flags += [str(file.relative_to(tree)), hashlib.sha256(file.read_bytes()).hexdigest()]
+    return f"{name}-{key([], flags)}"
 
 
-def _found(kept: Store, name: str) -> Image:
-    image = kept.find(_record(name))
-    if image is None:
-        message = f"the files of image {name} changed while it was built: run it again"
-        raise ClusterError(message)
-    return image
+def _goes_in(path: Path) -> bool:
+    hidden = path.name.startswith(".") or path.suffix in {".pyc", ".whl"}
+    return path.is_file() and not hidden and "__pycache__" not in path.parts
 
 
-def _build(kept: Store, names: list[str]) -> None:
+def _build(kept: Store, names: list[str]) -> dict[str, Image]:
     ground = base.image(kept)
+    started = time.monotonic()
+    made = {}
     with temporary(cache() / "tmp", "images") as folder:
         kept.layout(folder / "base", ground, "base")
-        buildah = f"buildah --root {folder}/store --runroot {folder}/run --storage-driver vfs"
-        script = [f"{buildah} pull --quiet oci:{folder}/base:base | xargs -I% {buildah} tag % {base.REFERENCE}"]
-        records = {name: _record(name) for name in names}
-        for name in names:
-            _context(SOURCES[name], folder / name)
-            script.append(f"echo building {name}")
-            script.append(
-                f"{buildah} bud --isolation chroot --pull-never --layers=false --format oci"
-                f" --build-arg PYTHON_IMAGE={base.REFERENCE} --tag localhost/{name}"
-                f" --file {REPOSITORY / SOURCES[name].dockerfile} {folder}/{name}"
-            )
-            script.append(
-                f"{buildah} push --quiet --disable-compression localhost/{name} oci:{folder}/{name}.oci:{name}"
-            )
-        started = time.monotonic()
-
-        def show(line: str) -> None:
-            if line.startswith("building "):
-                say(f"[{time.monotonic() - started:5.1f} s] {line} ({len(names)} in all, about 15 s each)")
-
-        children.run(["sh", "-euc", "\n".join(script)], each=show)
-        for name in names:
-            kept.take(records[name], SOURCES[name].reference, folder / f"{name}.oci")
-        say(f"building images: done in {duration(time.monotonic() - started)}")
+        # A relative path: buildah makes a name of it, and a name has no component that starts with a dot.
+        pulled = _buildah(folder, "pull", "--quiet", "oci:base:base").splitlines()[-1]
+        _buildah(folder, "tag", pulled, base.REFERENCE)
+        for done, name in enumerate(names):
+            per_image = (time.monotonic() - started) / done if done else SECONDS_EACH
+            left = duration(per_image * (len(names) - done))
+            say(f"building image {name}: {done + 1} of {len(names)}, about {left} left")
+            dockerfile = folder / f"{name}.Dockerfile"
+            record = _context(name, folder / name, dockerfile)
+            flags = ["--isolation=chroot", "--pull-never", "--layers=false", "--format=oci"]
+            argument = f"--build-arg=PYTHON_IMAGE={base.REFERENCE}"
+            _buildah(folder, "bud", *flags, argument, f"--tag=localhost/{name}", f"--file={dockerfile}", name)
+            _buildah(folder, "push", "--quiet", "--disable-compression", f"localhost/{name}", f"oci:{name}.oci:{name}")
+            made[name] = kept.take(record, SOURCES[name].reference, folder / f"{name}.oci")
+    say(f"building images: done in {duration(time.monotonic() - started)}")
+    return made
 
 
-def _context(source: Source, folder: Path) -> None:
-    """Copy what the Dockerfile copies, and nothing else, into `folder`."""
+def _buildah(folder: Path, *arguments: str) -> str:
+    store_flags = [f"--root={folder}/store", f"--runroot={folder}/run", "--storage-driver=vfs"]
+    return children.run(["buildah", *store_flags, *arguments], children.Surroundings(folder))
+
+
+def _context(name: str, folder: Path, dockerfile: Path) -> str:
+    """Copy the Dockerfile and what it copies, and nothing else; return the record of exactly that.
+
+    The tree may change while the build runs: the record is made from the copy.
+    """
+    source = SOURCES[name]
     folder.mkdir()
-    for path in copied(REPOSITORY / source.dockerfile):
+    shutil.copy2(REPOSITORY / source.dockerfile, dockerfile)
+    for path in copied(dockerfile):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.bao and path == "bao":
             shutil.copy2(openbao.binary(), target)
         elif (REPOSITORY / path).is_dir():
-            shutil.copytree(REPOSITORY / path, target, ignore=IGNORED)
+            shutil.copytree(REPOSITORY / path, target, ignore=IGNORED, dirs_exist_ok=True)
         else:
             shutil.copy2(REPOSITORY / path, target)
+    record = _record(name, folder, dockerfile)
     if source.wheels:
         shutil.copytree(base.wheels(), folder / "requirements" / "wheels", dirs_exist_ok=True)
+    return record
 
 
 def _pause(kept: Store) -> Image:

@@ -140,14 +140,17 @@ class Store:
         entries = [{**each.manifest, "annotations": {"io.containerd.image.name": each.reference}} for each in images]
         index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).encode()
         # The reader may have had enough (an error of its own): that is the reader's to tell.
-        with contextlib.suppress(BrokenPipeError), os.fdopen(descriptor, "wb", buffering=1 << 20) as pipe:
-            with tarfile.open(fileobj=pipe, mode="w|") as archive:
-                for name, content in (("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'), ("index.json", index)):
-                    entry = tarfile.TarInfo(name)
-                    entry.size = len(content)
-                    archive.addfile(entry, io.BytesIO(content))
-                for digest in dict.fromkeys(blob for image in images for blob in image.blobs):
-                    archive.add(self.blob(digest), f"blobs/sha256/{digest.removeprefix('sha256:')}", recursive=False)
+        with (
+            contextlib.suppress(BrokenPipeError),
+            os.fdopen(descriptor, "wb", buffering=1 << 20) as pipe,
+            tarfile.open(fileobj=pipe, mode="w|") as archive,
+        ):
+            for name, content in (("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'), ("index.json", index)):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+            for digest in dict.fromkeys(blob for image in images for blob in image.blobs):
+                archive.add(self.blob(digest), f"blobs/sha256/{digest.removeprefix('sha256:')}", recursive=False)
 
     def prune(self, now: float | None = None) -> None:
         """Remove images that nobody used for a week, and the blobs that then belong to none."""

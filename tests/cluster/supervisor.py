@@ -164,10 +164,10 @@ def _spawn(spec: dict[str, Any]) -> int:
     log = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     parent = os.getpid()
     pid = os.fork()
-    if pid:
-        os.close(log)
-        return pid
-    _become(spec, log, parent)
+    if not pid:
+        _become(spec, log, parent)
+    os.close(log)
+    return pid
 
 
 def _become(spec: dict[str, Any], log: int, parent: int) -> NoReturn:
