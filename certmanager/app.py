@@ -1,0 +1,270 @@
+"""The composition root: the only module that sees all the parts, puts them together, starts and stops them.
+
+Order of the start: health endpoints (so that a probe gets an answer), clients, workers, watches. The lists complete last,
+and with them the first keys come. Order of the end: no more keys, work in hand, Events, clients, endpoints.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from certmanager import __version__
+from certmanager.domain.errors import PodcertError
+from certmanager.domain.model import Names, Signed
+from certmanager.domain.names import secret_name
+from certmanager.domain.workload import workload
+from certmanager.engine.clock import SystemClock
+from certmanager.engine.intake import Intake
+from certmanager.engine.keys import Key, PodKey
+from certmanager.engine.ports import CertificateAuthority
+from certmanager.engine.producers import Producers, Sources
+from certmanager.engine.queue import WorkQueue
+from certmanager.engine.reconcile_pod import PodPorts, PodReconciler
+from certmanager.engine.reconcile_role import RoleReconciler
+from certmanager.engine.store import Store
+from certmanager.engine.timers import Timers
+from certmanager.engine.workers import Workers
+from certmanager.kube.client import KubeClient
+from certmanager.kube.events import EventRecorder
+from certmanager.kube.pods import KubePods
+from certmanager.kube.project import SecretReader
+from certmanager.kube.roles import KubeRoleStore
+from certmanager.kube.secrets import KubeSecretStore
+from certmanager.kube.watches import Scope, Sinks, Watches
+from certmanager.observe import logs, metrics
+from certmanager.observe.health import Endpoints, HealthServer
+from certmanager.observe.reporter import Reporter
+from certmanager.settings import Settings
+from certmanager.vault.config import VaultConfig
+from certmanager.vault.connection import Hooks, Vault, connect
+from certmanager.vault.login import KubernetesLogin, Login, TokenFile, TokenValue
+from certmanager.x509.maker import X509KeyMaker
+
+SPARE_CONNECTIONS = 6
+"""Beside the workers': three watches, Events, the producers, and one to spare."""
+
+
+class StartError(Exception):
+    """The manager cannot start with these settings; the text says which and why."""
+
+
+class Manager:
+    """All parts of the manager. Making one calls nobody; `start` does.
+
+    Raises:
+        StartError: a kubeconfig, TLS file or address that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self.metrics = metrics.Metrics(__version__)
+        client = _kube_client(settings)
+        self._client = client
+        self._events = EventRecorder(client)
+        self._reporter = Reporter(self._events, self.metrics)
+        self._vault = _vault(settings, Hooks(self._release, lambda error: self._reporter.bug("vault", error)))
+        self._intake = Intake(Store(), WorkQueue[Key](self._clock.monotonic), self._clock)
+        self._timers = Timers(self._intake.queue.add)
+        namespaces = settings.namespaces or None
+        reader = SecretReader()
+        roles = KubeRoleStore(client, namespaces)
+        ca = Counted(self._vault.pki, self.metrics)
+        ports = PodPorts(ca, X509KeyMaker(), KubeSecretStore(client, reader), KubePods(client), self._reporter)
+        defaults = settings.defaults()
+        pods = PodReconciler(self._intake, ports, self._timers, self._clock, lambda: defaults)
+        self._workers = Workers(
+            self._intake, pods, RoleReconciler(self._intake.store, roles, self._clock), self._reporter, self._clock
+        )
+        sources = Sources(roles=roles.managed, anchors=lambda: ca.anchors(settings.mount))
+        self._producers = Producers(self._intake, self._timers, sources, self._reporter, self._clock)
+        intake = self._intake
+        self._watches = Watches(client, Sinks(intake.pods, intake.services, intake.secrets), Scope(namespaces, reader))
+        self.metrics.read_from(self._sources())
+        self._health = _health(settings, Endpoints(self._live, self._ready, self.metrics.render))
+
+    @property
+    def port(self) -> int:
+        """The port of the health endpoints."""
+        return self._health.port
+
+    def start(self) -> None:
+        """Starts every thread; returns at once."""
+        self._health.start()
+        self._events.start()
+        self._vault.start()
+        self._timers.start()
+        self._workers.start(self._settings.workers)
+        self._producers.start()
+        self._watches.start()
+
+    def stop(self) -> bool:
+        """Ends every thread; work in hand is finished first. False when something had to be left."""
+        self._watches.stop()
+        self._producers.stop()
+        self._timers.stop()
+        finished = self._workers.stop(self._settings.stop_timeout)
+        self._events.stop()
+        self._vault.stop()
+        self._client.close()
+        self._health.stop()
+        return finished
+
+    def _release(self) -> None:
+        self._workers.release()
+
+    def _live(self) -> Mapping[str, str | None]:
+        """Fails only where a restart helps: a thread that is gone."""
+        missing = self._settings.workers - self._workers.alive()
+        dead = self._watches.dead()
+        return {
+            "workers": f"{missing} of {self._settings.workers} threads have ended" if missing else None,
+            "watches": f"the threads of {', '.join(dead)} have ended" if dead else None,
+            "producers": None if self._producers.alive else "the thread has ended",
+        }
+
+    def _ready(self) -> Mapping[str, str | None]:
+        problems = "; ".join(f"{path}: {why}" for path, why in self._watches.problems().items())
+        vault = self._vault.session.problem
+        return {
+            "kubernetes": problems
+            or (None if self._intake.synced else f"waiting for {', '.join(self._intake.missing())}"),
+            "vault": None if vault is None else vault.message,
+        }
+
+    def _sources(self) -> metrics.Sources:
+        queue = self._intake.queue
+        return metrics.Sources(
+            certificates=self._certificates,
+            queue_depth=queue.depth,
+            queue_oldest=queue.oldest,
+            watch_last_seen=self._watches.last_seen,
+            events_dropped=lambda: self._events.dropped,
+        )
+
+    def _certificates(self) -> Iterator[metrics.CertificateFact]:
+        store = self._intake.store
+        for secret in store.secrets():
+            pod = store.pod(secret.namespace, secret.pod_name)
+            if secret.bundle is None or pod is None or pod.uid != secret.pod_uid:
+                continue
+            chosen = pod.annotations.get("secret-name") or secret_name(pod.name, pod.uid)
+            if secret.name != chosen:
+                continue
+            leaf = secret.bundle.leaf
+            due = self._timers.due(PodKey(pod.namespace, pod.name))
+            yield metrics.CertificateFact(pod.namespace, pod.name, workload(pod), leaf.not_before, leaf.not_after, due)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The port `CertificateAuthority`, with every call counted by operation and result."""
+
+    ca: CertificateAuthority
+    metrics: metrics.Metrics
+
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
+        """See `CertificateAuthority.sign`."""
+        with _Count(self.metrics, "sign"):
+            return self.ca.sign(mount, role, csr, ttl)
+
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
+        """See `CertificateAuthority.issue`."""
+        with _Count(self.metrics, "issue"):
+            return self.ca.issue(mount, role, names, ttl)
+
+    def anchors(self, mount: str) -> tuple[str, ...]:
+        """See `CertificateAuthority.anchors`; most calls are answered from memory, so they are not counted."""
+        return self.ca.anchors(mount)
+
+    def known_anchors(self, mount: str) -> tuple[str, ...] | None:
+        """See `CertificateAuthority.known_anchors`."""
+        return self.ca.known_anchors(mount)
+
+
+class _Count:
+    """Counts one request: `ok`, or the reason of the expected error that ended it."""
+
+    def __init__(self, counters: metrics.Metrics, operation: str) -> None:
+        self._counters = counters
+        self._operation = operation
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        status = "ok" if error is None else error.reason if isinstance(error, PodcertError) else "bug"
+        self._counters.vault_request(self._operation, status)
+
+
+def run(settings: Settings) -> int:
+    """Runs the manager until SIGTERM or SIGINT; returns the exit code."""
+    logs.configure(logs.LogFormat(settings.log_format), logs.LogLevel(settings.log_level))
+    log = structlog.get_logger("certmanager")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    try:
+        manager = Manager(settings)
+    except StartError as error:
+        log.error(str(error))
+        return 2
+    began = time.monotonic()
+    manager.start()
+    log.info("started", version=__version__, vault=settings.vault_addr, mount=settings.mount, port=manager.port)
+    stop.wait()
+    log.info("stopping", after_seconds=round(time.monotonic() - began))
+    finished = manager.stop()
+    log.info("stopped", finished=finished)
+    return 0 if finished else 1
+
+
+def _kube_client(settings: Settings) -> KubeClient:
+    connections = settings.workers + SPARE_CONNECTIONS
+    try:
+        if settings.kubeconfig is None:
+            return KubeClient.in_cluster(connections)
+        return KubeClient.from_kubeconfig(settings.kubeconfig, connections)
+    except ValueError as error:
+        raise StartError(f"Kubernetes: {error}") from None
+
+
+def _vault(settings: Settings, hooks: Hooks) -> Vault:
+    config = VaultConfig(
+        address=settings.vault_addr,
+        ca_file=str(settings.vault_cacert) if settings.vault_cacert else None,
+        ca_path=str(settings.vault_capath) if settings.vault_capath else None,
+        skip_verify=settings.vault_skip_verify,
+        server_name=settings.vault_tls_server_name,
+        namespace=settings.vault_namespace,
+        read_timeout=settings.vault_client_timeout,
+        calls_at_once=settings.workers,
+    )
+    try:
+        return connect(config, _login(settings), hooks)
+    except (ValueError, OSError) as error:
+        raise StartError(f"Vault: {error}") from None
+
+
+def _login(settings: Settings) -> Login:
+    if settings.auth == "kubernetes":
+        return KubernetesLogin(settings.auth_mount, settings.auth_role, settings.auth_jwt_file)
+    if settings.token_file is not None:
+        return TokenFile(settings.token_file)
+    if settings.vault_token is None:
+        raise ValueError("no token")  # excluded by the settings' own check
+    return TokenValue(settings.vault_token.get_secret_value())
+
+
+def _health(settings: Settings, endpoints: Endpoints) -> HealthServer:
+    host, _, port = settings.listen.rpartition(":")
+    try:
+        return HealthServer(host.strip("[]"), int(port), endpoints)
+    except OSError as error:
+        raise StartError(f"PODCERT_LISTEN={settings.listen}: {error.strerror or error}; choose another port") from None
