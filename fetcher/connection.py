@@ -3,6 +3,7 @@
 It imports the whole of `email` to read headers: a third of what all the fetcher's imports take. `api` is the only user.
 """
 
+import io
 import re
 import socket
 import ssl
@@ -17,6 +18,31 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n")
 
 class HttpError(Exception):
     """What came is no HTTP/1.1, or ends too early, or is too long. The message quotes nothing of it."""
+
+
+class Stream:
+    """What is read from a connection, in the portions that HTTP has."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        self._file = file
+
+    def line(self) -> bytes:
+        """Return the next line with its end."""
+        line = self._file.readline(_MAX_LINE)
+        if not line.endswith(b"\n"):
+            raise HttpError("the connection ended within a line, or the line is too long")
+        return line
+
+    def exactly(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
+        content = self._file.read(size)
+        if len(content) != size:
+            raise HttpError("the connection ended within a body")
+        return content
+
+    def some(self) -> bytes:
+        """Return what comes next, b"" at the end of the connection."""
+        return self._file.read1(_MAX_LINE)
 
 
 class Connection:
@@ -43,30 +69,12 @@ class Connection:
         ]
         self._socket.settimeout(timeout)
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode("ascii"))
-        return Response(self)
+        return Response(Stream(self._file))
 
     def close(self) -> None:
         """Close the connection."""
         self._file.close()
         self._socket.close()
-
-    def line(self) -> bytes:
-        """Return the next line with its end."""
-        line = self._file.readline(_MAX_LINE)
-        if not line.endswith(b"\n"):
-            raise HttpError("the connection ended within a line, or the line is too long")
-        return line
-
-    def exactly(self, size: int) -> bytes:
-        """Return the next `size` bytes."""
-        content = self._file.read(size)
-        if len(content) != size:
-            raise HttpError("the connection ended within a body")
-        return content
-
-    def some(self) -> bytes:
-        """Return what comes next, b"" at the end of the connection."""
-        return self._file.read1(_MAX_LINE)
 
 
 class Response:
@@ -75,9 +83,10 @@ class Response:
     `finished` is true when the body is read and the connection can serve another request.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        start = _STATUS_LINE.fullmatch(connection.line())
+    def __init__(self, stream: Stream) -> None:
+        """Read status and headers from `stream`; raises HttpError."""
+        self._stream = stream
+        start = _STATUS_LINE.fullmatch(stream.line())
         if start is None:
             raise HttpError("no status line")
         self.status = int(start[2])
@@ -113,7 +122,7 @@ class Response:
     def _read_headers(self) -> dict[str, str]:
         headers: dict[str, str] = {}
         for _ in range(_MAX_HEADERS):
-            line = self._connection.line()
+            line = self._stream.line()
             if line in {b"\r\n", b"\n"}:
                 return headers
             header = _HEADER.fullmatch(line)
@@ -129,21 +138,21 @@ class Response:
         elif length is not None:
             if not re.fullmatch("[0-9]{1,8}", length):
                 raise HttpError("the length of the body is no number, or too large")
-            yield self._connection.exactly(int(length))
+            yield self._stream.exactly(int(length))
         else:
             self._keeps_open = False
-            yield from iter(self._connection.some, b"")
+            yield from iter(self._stream.some, b"")
         self.finished = self._keeps_open
 
     def _chunks(self) -> Iterator[bytes]:
         while True:
-            head = _CHUNK.fullmatch(self._connection.line())
+            head = _CHUNK.fullmatch(self._stream.line())
             if head is None:
                 raise HttpError("the head of a chunk is none")
             size = int(head[1], 16)
             if size == 0:
                 self._read_headers()  # trailers, usually none
                 return
-            yield self._connection.exactly(size)
-            if self._connection.line() not in {b"\r\n", b"\n"}:
+            yield self._stream.exactly(size)
+            if self._stream.line() not in {b"\r\n", b"\n"}:
                 raise HttpError("a chunk is longer than it says")
