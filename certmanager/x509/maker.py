@@ -121,7 +121,7 @@ def _check_key_type(request: Request, leaf: Leaf) -> None:
 
 
 def _check_names(request: Request, got: Names) -> None:
-    """Exactly those decided: Vault takes the names from elsewhere than one would think (docs: `vault-answers`)."""
+    """Exactly those decided: Vault takes the names from elsewhere than one would think (tests/contract/vault_answers)."""
     want = request.names
     surplus, missing = got.sans() - want.sans(), want.sans() - got.sans()
     problems = []
