@@ -51,9 +51,15 @@ class Path:
 
 
 def pem_blocks(pem: str | bytes) -> list[bytes]:
-    """The CERTIFICATE blocks of a PEM text, in order, without anything else that the text holds."""
+    """The CERTIFICATE blocks of a PEM text, in order, without anything else that the text holds.
+
+    Raises ValueError when one begins and does not end: the next would be taken in its place.
+    """
     data = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
-    return _BLOCK.findall(data)
+    found: list[bytes] = _BLOCK.findall(data)
+    if len(found) != data.count(b"-----BEGIN CERTIFICATE-----"):
+        raise ValueError("a PEM certificate block is damaged")
+    return found
 
 
 def load_certificate(block: bytes) -> x509.Certificate:

@@ -24,10 +24,10 @@ def inspect_bundle(certificate_pem: bytes | str, key_pem: bytes | str, ca_pem: b
 
     Raises ValueError with a message that names the file and holds no content.
     """
-    blocks = pem_blocks(certificate_pem)
-    if not blocks:
-        raise ValueError("tls.crt holds no PEM certificate")
     try:
+        blocks = pem_blocks(certificate_pem)
+        if not blocks:
+            raise ValueError("holds no PEM certificate")
         leaf = load_certificate(blocks[0])
         facts = read_leaf(leaf)
         chain = authorities(b"\n".join(blocks[1:]))
@@ -42,7 +42,7 @@ def inspect_bundle(certificate_pem: bytes | str, key_pem: bytes | str, ca_pem: b
     except ValueError as error:
         raise ValueError(f"ca.crt: {error}") from None
     if not anchors:
-        raise ValueError("ca.crt holds no PEM certificate")
+        raise ValueError("ca.crt: holds no PEM certificate")
     path = find_path(leaf, chain, anchors)
     return Bundle(
         leaf=facts,

@@ -79,15 +79,16 @@ def test_intermediates_that_sign_each_other_in_circles_end() -> None:
 @pytest.mark.parametrize(
     ("certificate", "key", "ca", "message"),
     [
-        ("", to_pkcs8(KEY), ROOT.pem, "tls.crt holds no PEM certificate"),
+        ("", to_pkcs8(KEY), ROOT.pem, "tls.crt: holds no PEM certificate"),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
             to_pkcs8(KEY),
             ROOT.pem,
             "tls.crt: .*not an X.509",
         ),
+        ("-----BEGIN CERTIFICATE-----\n" + FILE, to_pkcs8(KEY), ROOT.pem, "tls.crt: .*damaged"),
         (FILE, "", ROOT.pem, "tls.key: the private key cannot be read"),
-        (FILE, to_pkcs8(KEY), "", "ca.crt holds no PEM certificate"),
+        (FILE, to_pkcs8(KEY), "", "ca.crt: holds no PEM certificate"),
         (FILE, to_pkcs8(KEY), "x" * (chain.MAX_PEM_BYTES + 1), "ca.crt: .*more than 65536"),
     ],
 )
@@ -118,7 +119,7 @@ def test_garbage_is_a_value_error_and_nothing_else(certificate: bytes, key: byte
 def test_a_damaged_file_is_read_or_a_value_error(cut: int, junk: bytes) -> None:
     damaged = FILE.encode()[:cut] + junk + FILE.encode()[cut:]
     with contextlib.suppress(ValueError):
-        assert inspect_bundle(damaged, to_pkcs8(KEY), ROOT.pem).leaf.names == NAMES
+        assert inspect_bundle(damaged, to_pkcs8(KEY), ROOT.pem).anchors == fingerprints([ROOT.pem])
 
 
 @given(st.integers(1, 2**160 - 1))
