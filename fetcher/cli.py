@@ -5,6 +5,7 @@ written; 70 a defect of ours (sysexits.h, EX_SOFTWARE); 130 SIGINT; 143 SIGTERM.
 limit it lasts as long as the pod, because an application must not start without its certificate.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -72,11 +73,11 @@ def run(options: settings.Settings) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         api.close()
     _write_termination_message(options, leaf, version)
-    print(
-        f"certificate-fetcher: wrote the certificate of Secret {options.namespace}/{options.secret} to "
-        f"{options.directory}: {', '.join(leaf.names) or 'no names'}; serial {leaf.serial}; "
-        f"expires {leaf.not_after}; took {progress.waited() * 1000:.0f} ms",
-        flush=True,
+    _say(
+        f"wrote the certificate of Secret {options.namespace}/{options.secret} to {options.directory}: "
+        f"{', '.join(leaf.names) or 'no names'}; serial {leaf.serial}; expires {leaf.not_after}; "
+        f"took {progress.waited() * 1000:.0f} ms",
+        descriptor=1,
     )
 
 
@@ -133,9 +134,10 @@ def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(_EX_SIGTERM)
 
 
-def _say(line: str) -> None:
-    """Write one line to stderr at once; safe in a signal handler, where a buffered stream is not."""
-    os.write(2, f"certificate-fetcher: {line}\n".encode(errors="backslashreplace"))
+def _say(line: str, descriptor: int = 2) -> None:
+    """Write one line at once; safe in a signal handler, where a buffered stream is not. Nobody may be listening."""
+    with contextlib.suppress(OSError):
+        os.write(descriptor, f"certificate-fetcher: {line}\n".encode(errors="backslashreplace"))
 
 
 def _place(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import trustme
 
 from tests.contract import fetcher_server as fake
 from tests.contract.fetcher_certificates import Authority, Pem, authority, pem, secret
-from tests.contract.fetcher_process import TOKEN, Pod, finish, read_until
+from tests.contract.fetcher_process import PATIENCE_S, TOKEN, Pod, finish, read_until
 from tests.contract.fetcher_server import Answer, FakeApiServer
 
 OTHER_UID = "99999999-7a51-4d5e-9f7b-0c1d2e3f4a5b"
@@ -238,3 +238,17 @@ def test_a_signal_ends_it_at_once_and_leaves_nothing(
     read_until(process, "waiting for")
     process.send_signal(stop[0])
     assert (finish(process).status, pod.is_untouched()) == (stop[1], True)
+
+
+def test_nobody_has_to_listen(pod: Pod, server: FakeApiServer, good: Pem) -> None:
+    server.reads = [fake.status(403), fake.body(secret(good))]
+    process = pod.start()
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    process.stderr.close()
+    try:
+        status = process.wait(PATIENCE_S)
+    finally:
+        process.kill()
+    assert (status, delivered(pod, good)) == (0, True)
