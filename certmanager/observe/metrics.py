@@ -125,7 +125,7 @@ class Metrics:
         return Histogram(name, text, labels, buckets=_SECONDS, registry=self.registry)
 
 
-@dataclass
+@dataclass(eq=False)
 class _States(Collector):
     """Reads the states when a scrape asks."""
 

@@ -11,7 +11,10 @@ from typing import Final
 
 MARK: Final = "[redacted]"
 
-_PEM: Final = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:(?!-----END)(?:\\{1,8}[nrt]|[^\"\\]))*(?:-----END [A-Z0-9 ]{0,40}-----)?"
+_PEM: Final = (
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:(?!-----END)(?:\\{1,8}[nrt]|[^\"\\]))*"
+    r"(?:-----END [A-Z0-9 ]{0,40}-----)?"
+)
 _PEM_BASE64: Final = r"LS0tLS1CRUdJT(?:[A-Za-z0-9+/=_-]|\\{1,8}n(?=[A-Za-z0-9+/=]{8})|\r?\n(?=[A-Za-z0-9+/=]{40}))*"
 """`-----BEGIN` in base64, as in a Secret's `data`: its first 13 characters do not depend on what follows."""
 _JWT: Final = r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"
@@ -20,7 +23,7 @@ _VAULT: Final = r"hv[sbr]\.[A-Za-z0-9_.-]{8,}|(?<![A-Za-z0-9_.-])[sbr]\.[A-Za-z0
 
 _ANYWHERE: Final = re.compile("|".join((_PEM, _PEM_BASE64, _JWT, _VAULT)))
 _HEADER: Final = re.compile(
-    r"""(?P<name>authorization|x-vault-token)(?P<gap>[\\"']{0,4}\s{0,4}[:=,]\s{0,4}b?[\\"']{0,4})"""
+    r"""(?P<name>authorization|x-vault-token)(?P<gap>[\\"']{0,4}\s{0,4}[:=,]\s{0,4}(?:b(?=[\\"']))?[\\"']{0,4})"""
     r"""(?P<value>(?:(?:bearer|basic)\s+)?[^\s"'\\,;}\])]+)""",
     re.IGNORECASE,
 )

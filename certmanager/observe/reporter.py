@@ -49,6 +49,10 @@ class Reporter:
         self._events.warning(pod, reason, message)
         self._log.warning(message, reason=reason, namespace=pod.namespace, pod=pod.name, pod_uid=pod.uid)
 
+    def problem(self, subject: str, reason: str, message: str) -> None:
+        """Something that is no pod's, such as a Role: the administrator reads it in the log."""
+        self._log.warning(message, reason=reason, subject=subject)
+
     def outcome(self, kind: str, reason: str, seconds: float) -> None:
         """One reconcile ended: kind of key, reason, duration in seconds."""
         self._metrics.reconciled(kind, reason, seconds)
