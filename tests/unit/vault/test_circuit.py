@@ -34,6 +34,9 @@ class Rig:
     def open(self) -> None:
         self.opened += 1
 
+    def is_open(self) -> bool:
+        return self.circuit.error is not None
+
     def fail(self, error: NotYet = AWAY) -> NotYet:
         return self.circuit.failed(error, self.circuit.check())
 
@@ -102,9 +105,9 @@ def test_a_service_that_is_healthy_and_fails_anyway_is_let_through_ever_more_rar
     for _ in range(8):
         rig.fail()
         start = rig.clock.now
-        while rig.circuit.error is not None:
+        while rig.is_open():
             wait = rig.circuit.step()
-            rig.clock.now += wait if rig.circuit.error is not None else 0
+            rig.clock.now += wait if rig.is_open() else 0
         waits.append(rig.clock.now - start)
     assert waits == [0, 3, 6, 12, 24, 48, 60, 60]
 
