@@ -136,6 +136,13 @@ def test_a_kept_certificate_tells_when_it_is_due() -> None:
     assert isinstance(decide.decide(situation(now=decision.next_at)), Issue)
 
 
+def test_an_expired_certificate_is_told_from_one_that_is_due() -> None:
+    for now, words in ((NOW + DAY, "expired at 2027-01-16T08:00:00Z"), (NOW + DAY - 1, "renewal was due at")):
+        decision = decide.decide(situation(now=now))
+        assert isinstance(decision, Issue)
+        assert words in decision.message
+
+
 def test_without_a_time_of_issue_the_lifetime_counts_from_not_before() -> None:
     has = secret(annotations={"issued-at": "yesterday"}, bundle=bundle(leaf=leaf(not_before=NOW - DAY)))
     decision = decide.decide(situation(secret=has))
