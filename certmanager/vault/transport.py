@@ -22,6 +22,7 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    InsecureRequestWarning,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
@@ -183,6 +184,7 @@ def tls_context(config: VaultConfig) -> ssl.SSLContext:
     Raises ValueError, with the setting and the path, when the CAs cannot be read.
     """
     if config.skip_verify:
+        urllib3.disable_warnings(InsecureRequestWarning)  # the administrator has said so; the settings tell it once
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -216,9 +218,10 @@ def _problem(error: Exception, config: VaultConfig) -> str:
     if isinstance(error, ValueError) and str(error).startswith("its answer"):
         return str(error)
     phrases: tuple[tuple[type[Exception], str], ...] = (
-        (NameResolutionError, "its name cannot be resolved"),  # before NewConnectionError, of which it is one
+        # In this order: each is also one of the next kind.
+        (NameResolutionError, "its name cannot be resolved"),
+        (NewConnectionError, "the connection is refused, or there is no way to it"),
         (ConnectTimeoutError, f"no connection within {config.connect_timeout:g} s"),
-        (NewConnectionError, "the connection is refused"),
         (ReadTimeoutError, f"no answer within {config.read_timeout:g} s"),
     )
     known = next((phrase for kind, phrase in phrases if isinstance(error, kind)), None)
