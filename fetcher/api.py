@@ -84,7 +84,11 @@ class SecretApi:
 
     def _open(self, path: str, timeout: float) -> Response:
         """Send GET `path` and return the 200's response, its body unread; raises NotYetError for any other."""
-        headers = {"Authorization": f"Bearer {_token(self._server.token_file)}", "Accept": "application/json"}
+        headers = {
+            "Authorization": f"Bearer {_token(self._server.token_file)}",
+            "Accept": "application/json",
+            "User-Agent": "podcert-fetcher",
+        }
         response = self._guarded(lambda: self._connect().get(path, headers, timeout))
         if response.status == 200:
             return response

@@ -252,3 +252,11 @@ def test_nobody_has_to_listen(pod: Pod, server: FakeApiServer, good: Pem) -> Non
     finally:
         process.kill()
     assert (status, delivered(pod, good)) == (0, True)
+
+
+def test_a_server_that_closes_after_its_answer_is_asked_over_a_new_connection(
+    pod: Pod, server: FakeApiServer, good: Pem
+) -> None:
+    server.reads = [fake.status(403, headers={"Connection": "close"}), fake.body(secret(good))]
+    ended = pod.run()
+    assert (ended.status, "the API server" in ended.err) == (0, False)

@@ -4,7 +4,9 @@ import contextlib
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -120,6 +122,29 @@ def test_a_reader_with_one_directory_handle_never_sees_two_generations(tmp_path:
         reader.join()
     assert [pair for pair in pairs if pair[0] != pair[1]] == []
     assert len({pair[0] for pair in pairs}) > 1
+
+
+def test_after_every_single_step_one_whole_generation_is_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, 1)
+    seen = []
+
+    def watched(method: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
+            result = method(*arguments, **options)
+            seen.append(visible(tmp_path))
+            return result
+
+        return step
+
+    with monkeypatch.context() as patch:
+        for name in ("unlink", "rename", "symlink_to", "mkdir", "rmdir", "chmod"):
+            patch.setattr(Path, name, watched(getattr(Path, name)))
+        put(tmp_path, 2)
+    assert len(seen) > 5
+    assert [state for state in seen if state not in (files(1), files(2))] == []
+    assert (seen[0], seen[-1]) == (files(1), files(2))
 
 
 def test_two_writers_leave_the_whole_set_of_one(tmp_path: Path) -> None:
