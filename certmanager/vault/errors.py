@@ -149,10 +149,11 @@ def unreadable(call: Call, problem: str, *, shared: bool = False) -> NotYet:
 
 def policy_forbids(answer: Answer, call: Call) -> Refused:
     """403 although the token lives."""
+    capability = "read" if call.method == "GET" else "update"
     return Refused(
         "VaultPolicyForbids",
         f"Vault forbids {call}{_quoted(words(answer))}: the token is valid, its policies do not allow it; "
-        f'add `path "{call.path}" {{ capabilities = ["update"] }}` to the policy',
+        f'add `path "{call.path}" {{ capabilities = ["{capability}"] }}` to the policy',
     )
 
 
