@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import socketserver
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -47,7 +49,7 @@ class HealthServer:
     """Listens from its making on (a port in use is known at once); answers from `start` to `stop`.
 
     Args:
-        host: address; empty for all, IPv4.
+        host: address, IPv4 or IPv6; empty for all of both.
         port: 0 for a free one.
         endpoints: what is served.
 
@@ -82,7 +84,17 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], endpoints: Endpoints) -> None:
         self.endpoints = endpoints
         self._free = threading.Semaphore(CLIENTS)
+        everywhere = not address[0] and socket.has_dualstack_ipv6()
+        if everywhere or ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        if self.address_family is socket.AF_INET6 and not self.server_address[0]:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # Not HTTPServer's: it asks DNS for this machine's name, which can take seconds.
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "podcert", self.server_address[1]
 
     def process_request(self, request: object, client_address: object) -> None:
         if self._free.acquire(blocking=False):

@@ -112,6 +112,7 @@ def serving(**scripts: list[Answer]) -> Iterator[Server]:
     listener = socket.create_server(("127.0.0.1", 0))
     server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     threads: list[threading.Thread] = []
+    socks: list[socket.socket] = []
 
     def accept() -> None:
         with suppress(OSError):
@@ -119,6 +120,7 @@ def serving(**scripts: list[Answer]) -> Iterator[Server]:
                 sock, _ = listener.accept()
                 thread = threading.Thread(target=_serve, args=(server, sock, closing), daemon=True)
                 threads.append(thread)
+                socks.append(sock)
                 thread.start()
 
     acceptor = threading.Thread(target=accept, daemon=True)
@@ -130,6 +132,9 @@ def serving(**scripts: list[Answer]) -> Iterator[Server]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         acceptor.join(5)
+        for sock in socks:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         for thread in threads:
             thread.join(5)
 

@@ -1,0 +1,120 @@
+"""What a scrape says, and that the reporter moves it."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from certmanager.domain.model import Pod
+from certmanager.observe.logs import LogFormat, LogLevel, configure
+from certmanager.observe.metrics import CertificateFact, Metrics, Sources
+from certmanager.observe.reporter import Reporter
+
+POD = Pod("shop", "web-0", "uid-1", 1, "web", {}, {}, 0.0)
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_a_certificate_s_times_are_read_at_the_scrape() -> None:
+    facts = [CertificateFact("shop", "web-0", "Deployment/web", 100.0, 400.0, 300.0)]
+    metrics = Metrics("1.2.3", Sources(certificates=lambda: facts))
+    labels = (("namespace", "shop"), ("pod", "web-0"), ("workload", "Deployment/web"))
+    assert samples(metrics)["podcert_certificate_expiration_timestamp_seconds", labels] == 400.0
+    assert samples(metrics)["podcert_certificate_not_before_timestamp_seconds", labels] == 100.0
+    assert samples(metrics)["podcert_certificate_renewal_timestamp_seconds", labels] == 300.0
+    facts.clear()
+    assert ("podcert_certificate_expiration_timestamp_seconds", labels) not in samples(metrics)
+
+
+def test_a_certificate_without_a_planned_renewal_has_no_renewal_time() -> None:
+    metrics = Metrics("1", Sources(certificates=lambda: [CertificateFact("a", "b", "", 1.0, 2.0, None)]))
+    assert not any("renewal" in name for name, _labels in samples(metrics))
+
+
+def test_states_of_queue_watches_and_events_are_read_at_the_scrape() -> None:
+    metrics = Metrics("1.2.3")
+    metrics.read_from(Sources(lambda: (), lambda: 3.0, lambda: 1.5, lambda: {"pods": 99.0}, lambda: 7))
+    seen = samples(metrics)
+    assert seen["podcert_queue_depth", ()] == 3.0
+    assert seen["podcert_queue_oldest_seconds", ()] == 1.5
+    assert seen["podcert_watch_last_event_timestamp_seconds", (("resource", "pods"),)] == 99.0
+    assert seen["podcert_events_dropped_total", ()] == 7.0
+    assert seen["podcert_build_info", (("version", "1.2.3"),)] == 1.0
+
+
+def test_counts_go_by_kind_and_reason() -> None:
+    metrics = Metrics("1")
+    metrics.reconciled("pod", "Valid", 0.004)
+    metrics.issued(0.02)
+    metrics.vault_request("sign", "200")
+    seen = samples(metrics)
+    assert seen["podcert_reconcile_total", (("kind", "pod"), ("reason", "Valid"))] == 1.0
+    assert seen["podcert_reconcile_duration_seconds_sum", (("kind", "pod"),)] == 0.004
+    assert seen["podcert_issuance_duration_seconds_count", ()] == 1.0
+    assert seen["podcert_vault_requests_total", (("operation", "sign"), ("status", "200"))] == 1.0
+
+
+def test_every_name_has_the_prefix_a_help_text_and_a_unit_where_it_needs_one() -> None:
+    metrics = Metrics("1")
+    for family in metrics.registry.collect():
+        assert re.fullmatch(r"podcert_[a-z_]+", family.name)
+        assert family.documentation.endswith((".", "minute."))
+        assert not family.name.endswith(("_ms", "_milliseconds", "_minutes"))
+
+
+class EventList:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, str]] = []
+
+    def normal(self, pod: Pod, reason: str, message: str) -> None:
+        self.seen.append(("Normal", pod.name, reason))
+
+    def warning(self, pod: Pod, reason: str, message: str) -> None:
+        self.seen.append(("Warning", pod.name, reason))
+
+
+def test_one_reason_is_the_event_s_the_metric_s_and_the_log_s() -> None:
+    stream = io.StringIO()
+    configure(LogFormat.JSON, LogLevel.DEBUG, stream)
+    events, metrics = EventList(), Metrics("1")
+    reporter = Reporter(events, metrics)
+    reporter.warning(POD, "SecretNameTaken", "choose another name")
+    reporter.normal(POD, "Issued", "until tomorrow")
+    reporter.outcome("pod", "SecretNameTaken", 0.1)
+    structlog.reset_defaults()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert events.seen == [("Warning", "web-0", "SecretNameTaken"), ("Normal", "web-0", "Issued")]
+    assert [(line["level"], line["reason"]) for line in lines] == [
+        ("warning", "SecretNameTaken"),
+        ("info", "Issued"),
+        ("debug", "SecretNameTaken"),
+    ]
+    assert (lines[0]["namespace"], lines[0]["pod"], lines[0]["message"]) == ("shop", "web-0", "choose another name")
+    assert samples(metrics)["podcert_reconcile_total", (("kind", "pod"), ("reason", "SecretNameTaken"))] == 1.0
+
+
+def test_a_bug_is_told_by_type_and_place_never_by_its_text() -> None:
+    stream = io.StringIO()
+    configure(LogFormat.JSON, LogLevel.INFO, stream)
+    metrics = Metrics("1")
+    try:
+        raise ValueError("the body of a Secret")
+    except ValueError as error:
+        Reporter(EventList(), metrics).bug(("pod", "shop/web-0"), error)
+    structlog.reset_defaults()
+    line = json.loads(stream.getvalue())
+    assert "body of a Secret" not in stream.getvalue()
+    assert line["error"] == "ValueError"
+    assert "test_a_bug_is_told" in line["places"][-1]
+    assert samples(metrics)["podcert_bugs_total", (("type", "ValueError"),)] == 1.0
