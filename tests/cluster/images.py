@@ -135,8 +135,10 @@ def _build(kept: Store, names: list[str]) -> dict[str, Image]:
             flags = ["--isolation=chroot", "--pull-never", "--layers=false", "--format=oci"]
             argument = f"--build-arg=PYTHON_IMAGE={base.REFERENCE}"
             _buildah(folder, "bud", *flags, argument, f"--tag=localhost/{name}", f"--file={dockerfile}", name)
-            _buildah(folder, "push", "--quiet", "--disable-compression", f"localhost/{name}", f"oci:{name}.oci:{name}")
-            made[name] = kept.take(record, SOURCES[name].reference, folder / f"{name}.oci")
+            archive = folder / f"{name}.tar"
+            _buildah(folder, "push", "--quiet", f"localhost/{name}", f"docker-archive:{archive}:localhost/{name}:1")
+            made[name] = kept.take(record, SOURCES[name].reference, archive)
+            archive.unlink()
     say(f"building images: done in {duration(time.monotonic() - started)}")
     return made
 

@@ -145,13 +145,15 @@ def _up(start: _Start, kube: Path) -> LocalCluster:
     plan = controlplane.Plan(kube, folder, data, address, port, spec.pod_certificates)
     made = controlplane.credentials(plan, datetime.datetime.now(datetime.UTC), node.USERS if spec.node else {})
     left = [str(folder / each) for each in ("data", "pki", "conf", "cluster.json", "etcd.sock", "etcd-peer.sock")]
-    cgroups = paths.cgroup_folders(spec.name) if spec.node else []
-    keep = Keep(start.locks, [link.interface] if spec.node else [], cgroups, left)
+    keep = Keep(start.locks, paths=left)
+    if spec.node:
+        enter = node.enter(paths.cgroup_name(spec.name))
+        keep = Keep(start.locks, [link.interface], paths.cgroup_folders(spec.name), left, enter)
     sandbox = Sandbox.start(folder, namespaces=spec.node, keep=keep)
     running = LocalCluster(spec, sandbox, plan.url, kube)
     try:
         if spec.node:
-            node.prepare(sandbox, link)
+            node.prepare(sandbox, link, paths.cgroup_name(spec.name))
             sandbox.run(node.containerd(folder))
         _start_control_plane(start, running, plan, made)
         if spec.node:
@@ -183,7 +185,7 @@ def _start_node(start: _Start, running: LocalCluster, plan: controlplane.Plan, m
     start.say("starting scheduler, kubelet, kube-proxy and DNS")
     node.register(running.api)
     for part in (
-        node.kubelet(plan, made, start.spec.name),
+        node.kubelet(plan, made),
         controlplane.scheduler(plan, made),
         node.proxy(plan, made),
         node.dns(plan, made),

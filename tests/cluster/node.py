@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster import controlplane, paths, pki
+from tests.cluster import controlplane, pki
 from tests.cluster.addresses import Link
 from tests.cluster.api import Api
 from tests.cluster.paths import ClusterError
@@ -39,10 +39,49 @@ KERNEL = {
     "kernel/keys/root_maxkeys": 1000000,
     "kernel/keys/root_maxbytes": 25000000,
 }
+# A folder of its own in each cgroup hierarchy, version 1 or 2, becomes the root that the sandbox sees: containers of two
+# clusters never mix, and what they leave has a name to be swept by. First the future process 1 joins, from outside;
+# with its cgroup namespace that place is "/".
+JOIN_CGROUPS = """
+for each in /sys/fs/cgroup /sys/fs/cgroup/*; do
+  case "$(stat -f -c %T $each)" in cgroup*) ;; *) continue ;; esac
+  own=$each/NAME
+  mkdir -p $own
+  for file in cpuset.cpus cpuset.mems; do
+    if [ -e $own/$file ] && [ -z "$(cat $own/$file)" ]; then cat $each/$file > $own/$file; fi
+  done
+  echo $$ > $own/cgroup.procs
+done
+exec "$@"
+"""
+# Then, inside: version 2 wants no process beside groups that have controllers, so the parts move one down.
+SEE_CGROUPS = """
+for each in /sys/fs/cgroup/* /sys/fs/cgroup; do
+  own=$each/NAME
+  [ -e $own/cgroup.procs ] || continue
+  if [ -s $own/cgroup.controllers ] || [ -n "$(cat $own/cgroup.controllers 2>/dev/null)" ]; then
+    mkdir -p $own/parts
+    for process in $(cat $own/cgroup.procs); do echo $process > $own/parts/cgroup.procs; done
+    for controller in $(cat $own/cgroup.controllers); do
+      echo +$controller > $own/cgroup.subtree_control 2>/dev/null || true
+    done
+  fi
+  mount --bind $own $each
+done
+"""
 
 
-def prepare(sandbox: Sandbox, link: Link) -> None:
-    """Make the sandbox's network and mounts; raises ClusterError with the failing command's own words."""
+def enter(cgroup: str) -> list[str]:
+    """Return the words before the sandbox's own command that make the process join `cgroup` in every hierarchy."""
+    return ["sh", "-euc", JOIN_CGROUPS.replace("NAME", cgroup), "sh"]
+
+
+def prepare(sandbox: Sandbox, link: Link, cgroup: str) -> None:
+    """Make the sandbox's network and mounts, its containers' cgroups below `cgroup`.
+
+    Raises:
+        ClusterError: with the failing command's own words.
+    """
     supervisor = sandbox.pid()
     # The pair is made from inside, so there is no moment when half of it would outlive the sandbox.
     pair = ["ip", "link", "add", "eth0", "type", "veth", "peer", "name", link.interface, "netns", str(os.getpid())]
@@ -55,7 +94,7 @@ def prepare(sandbox: Sandbox, link: Link) -> None:
     for command in (
         ["ip", "address", "add", f"{link.outside}/30", "dev", link.interface],
         ["ip", "link", "set", link.interface, "up"],
-        sandbox.command(["sh", "-euc", _script(link)]),
+        sandbox.command(["sh", "-euc", _script(link, cgroup)]),
     ):
         if (error := _try(command)) is not None:
             message = f"cannot prepare the sandbox: {error}"
@@ -67,7 +106,7 @@ def _try(command: list[str]) -> str | None:
     return None if done.returncode == 0 else done.stderr.strip() or f"{command[0]} ended with {done.returncode}"
 
 
-def _script(link: Link) -> str:
+def _script(link: Link, cgroup: str) -> str:
     # kubelet and containerd have paths below /var/lib and /var/log that no setting changes: a throw-away layer on top.
     lines = [
         "mount -t tmpfs -o mode=0755 podcert /run",
@@ -86,7 +125,7 @@ def _script(link: Link) -> str:
     for path, value in KERNEL.items():
         copy = f"{DATA}/kernel/{path.replace('/', '-')}"
         lines += [f"echo {value} > {copy}", f"mount --bind {copy} /proc/sys/{path}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, SEE_CGROUPS.replace("NAME", cgroup)])
 
 
 def containerd(folder: Path) -> Part:
@@ -132,7 +171,7 @@ conf_dir = "{folder}/conf/cni"
     return Part("containerd", ["containerd", "--config", str(file)])
 
 
-def kubelet(plan: controlplane.Plan, made: controlplane.Credentials, cluster: str) -> Part:
+def kubelet(plan: controlplane.Plan, made: controlplane.Credentials) -> Part:
     """Write the kubelet's configuration and return the part."""
     configuration = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -150,7 +189,6 @@ def kubelet(plan: controlplane.Plan, made: controlplane.Credentials, cluster: st
         "failCgroupV1": False,
         "cgroupDriver": "cgroupfs",
         "cgroupsPerQOS": False,
-        "cgroupRoot": f"/{paths.cgroup_name(cluster)}",
         "enforceNodeAllocatable": [],
         "failSwapOn": False,
         # A machine that is 90 % full is no reason to keep pods waiting.

@@ -12,13 +12,14 @@ import io
 import json
 import os
 import platform
+import shutil
 import tarfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -87,27 +88,30 @@ class Store:
             "rootfs": {"type": "layers", "diff_ids": [content["digest"]]},
         }
         stored = self.add_bytes(json.dumps(config).encode())
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": {"mediaType": CONFIG, **stored},
-            "layers": [{"mediaType": LAYER, **content}],
-        }
-        return self._record(record, reference, json.dumps(manifest).encode())
+        return self._manifest(record, reference, {"mediaType": CONFIG, **stored}, [{"mediaType": LAYER, **content}])
 
-    def take(self, record: str, reference: str, layout: Path) -> Image:
-        """Move the one image of the OCI layout in `layout` into the store."""
-        index = json.loads((layout / "index.json").read_text())
-        manifest = (layout / "blobs" / "sha256" / index["manifests"][0]["digest"].removeprefix("sha256:")).read_bytes()
-        for file in (layout / "blobs" / "sha256").iterdir():
-            file.replace(self._blobs / file.name)
-        return self._record(record, reference, manifest)
+    def take(self, record: str, reference: str, archive: Path) -> Image:
+        """Take over the one image of a `docker save` archive; layers that are here already are not read again."""
+        with tarfile.open(archive) as source:
+            listed = json.load(_member(source, "manifest.json"))[0]
+            config = self.add_bytes(_member(source, listed["Config"]).read())
+            digests = json.loads(self.blob(config["digest"]).read_bytes())["rootfs"]["diff_ids"]
+            layers = []
+            for digest, name in zip(digests, listed["Layers"], strict=True):
+                if not self.blob(digest).exists():
+                    partial = archive.with_suffix(".layer")
+                    with partial.open("wb") as target:
+                        shutil.copyfileobj(_member(source, name), target, 1 << 20)
+                    self.add_file(partial)
+                layers.append({"mediaType": LAYER, "digest": digest, "size": self.blob(digest).stat().st_size})
+        return self._manifest(record, reference, {"mediaType": CONFIG, **config}, layers)
 
-    def _record(self, record: str, reference: str, manifest: bytes) -> Image:
-        descriptor = {"mediaType": MANIFEST, **self.add_bytes(manifest)}
-        content = json.loads(manifest)
-        parts = [descriptor["digest"], content["config"]["digest"], *(each["digest"] for each in content["layers"])]
-        image = Image(reference, descriptor, parts)
+    def _manifest(
+        self, record: str, reference: str, config: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]
+    ) -> Image:
+        content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
+        descriptor = {"mediaType": MANIFEST, **self.add_bytes(json.dumps(content).encode())}
+        image = Image(reference, descriptor, [descriptor["digest"], *(each["digest"] for each in (config, *layers))])
         partial = self.folder / f"{record}.json.partial"
         partial.write_text(json.dumps(image.__dict__))
         partial.replace(self.folder / f"{record}.json")
@@ -164,3 +168,11 @@ class Store:
         for blob in self._blobs.iterdir():
             if blob.name not in used and blob.stat().st_mtime < limit:
                 blob.unlink()
+
+
+def _member(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    member = archive.extractfile(name)
+    if member is None:
+        message = f"the image archive's {name} is not a file"
+        raise ValueError(message)
+    return member

@@ -74,11 +74,11 @@ class LocalCluster:
         """
         command = [*self.kubectl_command(), *arguments]
         extra = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, **extra)  # type: ignore[call-overload]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, **extra)
         if check and done.returncode != 0:
             message = f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
             raise ClusterError(message)
-        return done  # type: ignore[no-any-return]
+        return done
 
     def kubectl_command(self) -> list[str]:
         """Return the words that start kubectl with all rights, for programs that run it themselves."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.cluster.paths import ClusterError
 
 HERE = Path(__file__).parent
-NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private")
+NAMESPACES = ("unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--cgroup", "--propagation", "private")
 ENVIRONMENT = ("PATH", "LANG", "TZ")
 
 
@@ -37,12 +37,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Keep:
-    """What a new sandbox takes over: descriptors to hold (locks); interfaces, cgroups and paths to remove at its end."""
+    """What a new sandbox takes over.
+
+    Attributes:
+        locks: open descriptors to hold.
+        interfaces: network interfaces, cgroups: cgroup folders, paths: files and folders, to remove at its end.
+        enter: words put before its command, for what has to happen before its namespaces exist.
+    """
 
     locks: Sequence[int] = ()
     interfaces: Sequence[str] = ()
     cgroups: Sequence[str] = ()
     paths: Sequence[str] = ()
+    enter: Sequence[str] = ()
 
 
 class Sandbox:
@@ -70,7 +77,7 @@ class Sandbox:
         supervisor = [*python, str(HERE / "supervisor.py"), str(sandbox._socket), str(reading), str(driver)]
         paths = [*keep.paths, str(sandbox._socket)]
         cleanup = json.dumps({"interfaces": list(keep.interfaces), "cgroups": list(keep.cgroups), "paths": paths})
-        inner = [*NAMESPACES, *supervisor] if namespaces else supervisor
+        inner = [*keep.enter, *NAMESPACES, *supervisor] if namespaces else supervisor
         with (sandbox.logs / "sandbox.log").open("ab") as log:
             sandbox._keeper = subprocess.Popen(
                 [*python, str(HERE / "keeper.py"), cleanup, *inner],
@@ -169,7 +176,7 @@ class Sandbox:
         """Return `command` as it has to be run from outside to run in the sandbox."""
         if not self.namespaces:
             return list(command)
-        return ["nsenter", "--target", str(self.pid()), "--net", "--mount", "--pid", "--", *command]
+        return ["nsenter", "--target", str(self.pid()), "--net", "--mount", "--pid", "--cgroup", "--", *command]
 
     def end(self) -> None:
         """Ask for the end, then kill; returns when the supervisor no longer listens."""
