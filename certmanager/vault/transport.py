@@ -72,7 +72,7 @@ class Transport:
                 call.method,
                 self._prefix + call.path,
                 body=body,
-                headers=self._headers(token, body is not None),
+                headers=self._headers(token, None if body is None else call.method),
                 redirect=False,
                 preload_content=False,
             )
@@ -104,15 +104,17 @@ class Transport:
         """Closes idle connections."""
         self._pool.close()
 
-    def _headers(self, token: str | None, has_body: bool) -> dict[str, str]:
+    def _headers(self, token: str | None, method: str | None) -> dict[str, str]:
+        """`method` is that of a request with a body, None without one."""
         # X-Vault-Request keeps forged requests of browsers and servers off a Vault agent; the CLI sends it too.
         headers = {"X-Vault-Request": "true", "Accept": "application/json"}
         if token:
             headers["X-Vault-Token"] = token
         if self._config.namespace:
             headers["X-Vault-Namespace"] = self._config.namespace
-        if has_body:
-            headers["Content-Type"] = "application/json"
+        if method is not None:
+            # RFC 7396: Vault takes a PATCH as nothing else (415).
+            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
         return headers
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:

@@ -52,7 +52,7 @@ def same(wanted: Value, found: object) -> bool:
 def normalised(wanted: Value, found: object) -> object:
     """`found` in the type of `wanted`, or as it is when it cannot be that."""
     if isinstance(wanted, bool):
-        return {None: False, "": False, "true": True, "false": False}.get(found, found) if _plain(found) else found
+        return _bool(found)
     if isinstance(wanted, Duration):
         return _duration(found)
     if isinstance(wanted, tuple):
@@ -75,8 +75,10 @@ def shown(value: object) -> str:
     return json.dumps(value, default=str)
 
 
-def _plain(found: object) -> bool:
-    return found is None or isinstance(found, str)
+def _bool(found: object) -> object:
+    if found is None or found in ("", "false"):
+        return False
+    return True if found == "true" else found
 
 
 def _duration(found: object) -> object:

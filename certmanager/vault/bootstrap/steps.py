@@ -1,0 +1,192 @@
+"""The ordered steps of a plan: mount, its longest TTL, root, roles, policy, login. Pure.
+
+Sources: https://developer.hashicorp.com/vault/api-docs/secret/pki, /system/mounts, /system/auth, /system/policies,
+/auth/token, /auth/kubernetes; what OpenBao 2.7.2 and Vault 1.21 answer to them was tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from certmanager.domain.errors import Refused
+from certmanager.vault.bootstrap import commands
+from certmanager.vault.bootstrap.compare import Difference, Value, differences, normalised, shown
+from certmanager.vault.bootstrap.kubernetes import kubernetes_auth
+from certmanager.vault.bootstrap.plan import BootstrapPlan, Duration
+from certmanager.vault.bootstrap.step import UNCHANGED, Decision, Found, Step, Write, merged, payload
+from certmanager.vault.errors import Call
+
+_MOUNTS: Final = Call("GET", "sys/mounts")
+
+
+def steps(plan: BootstrapPlan) -> tuple[Step, ...]:
+    """Everything that `plan` wants, in an order in which each write finds what it needs."""
+    roles = (
+        merged(f"role {plan.sign_role} (sign)", f"{plan.mount}/roles/{plan.sign_role}", sign_role(plan), patch=True),
+        merged(
+            f"role {plan.issue_role} (issue)", f"{plan.mount}/roles/{plan.issue_role}", issue_role(plan), patch=True
+        ),
+    )
+    login = kubernetes_auth(plan) if plan.auth == "kubernetes" else (_token_role(plan),)
+    return (_secrets_engine(plan), _longest_ttl(plan), _root(plan), *roles, _policy(plan), *login)
+
+
+def sign_role(plan: BootstrapPlan) -> dict[str, Value]:
+    """The role for `sign`: any key, and the names from the CSR, which the manager makes."""
+    return {"key_type": "any", **_names(plan), "use_csr_common_name": True, "use_csr_sans": True, **_lifetime(plan)}
+
+
+def issue_role(plan: BootstrapPlan) -> dict[str, Value]:
+    """The role for `issue`: a role of key_type=any cannot make keys."""
+    return {"key_type": "ec", "key_bits": 256, **_names(plan), **_lifetime(plan)}
+
+
+def _names(plan: BootstrapPlan) -> dict[str, Value]:
+    """Which names pass: those below the domains, and nothing that Podcert does not ask for."""
+    return {
+        "require_cn": False,  # a name over 64 characters cannot be a common name, and is left out
+        "allowed_domains": plan.domains,
+        "allow_subdomains": True,
+        "allow_bare_domains": False,
+        "allow_glob_domains": False,
+        "allow_any_name": False,
+        "allow_localhost": False,
+        "allow_wildcard_certificates": plan.allow_wildcards,
+        "enforce_hostnames": True,
+        "allow_ip_sans": plan.allow_ip_sans,
+        "allowed_uri_sans": plan.uri_sans,
+        "server_flag": True,
+        "client_flag": True,
+    }
+
+
+def _lifetime(plan: BootstrapPlan) -> dict[str, Value]:
+    return {"ttl": plan.ttl, "max_ttl": plan.max_ttl, "no_store": plan.no_store, "generate_lease": False}
+
+
+def policy_text(plan: BootstrapPlan) -> str:
+    """The manager's policy; with default names it is manifests/policies/pods.hcl (a test compares)."""
+    paths = (f"{plan.mount}/sign/{plan.sign_role}", f"{plan.mount}/issue/{plan.issue_role}")
+    blocks = (f'path "{path}" {{\n  capabilities = ["update"]\n}}\n' for path in paths)
+    return "# What the certificate manager may do in Vault, and nothing else.\n" + "".join(blocks)
+
+
+def _secrets_engine(plan: BootstrapPlan) -> Step:
+    def decide(found: Found) -> Decision:
+        there = _mount(found, plan.mount)
+        if there is None:
+            write = Write(
+                Call("POST", f"sys/mounts/{plan.mount}"),
+                {"type": "pki"},
+                commands.line("secrets", "enable", f"-path={plan.mount}", "pki"),
+            )
+            return Decision((Difference("type", "absent", "pki"),), write)
+        if there.get("type") != "pki":
+            raise Refused(
+                "VaultMountTaken",
+                f"the mount {plan.mount} is a secrets engine of type {shown(there.get('type'))}; it must be pki: name another "
+                "path with --mount",
+            )
+        return UNCHANGED
+
+    return Step(f"secrets engine {plan.mount}", (_MOUNTS,), decide)
+
+
+def _longest_ttl(plan: BootstrapPlan) -> Step:
+    """The mount's max_lease_ttl cuts every certificate's lifetime, the root's own included. Raised, never lowered."""
+    wanted = plan.root_ttl if plan.root else plan.max_ttl
+
+    def decide(found: Found) -> Decision:
+        config = (_mount(found, plan.mount) or {}).get("config") or {}
+        there = normalised(wanted, config.get("max_lease_ttl"))
+        # 0 is the server's own default (768h unless configured otherwise): it is said here, whatever it is there.
+        if isinstance(there, Duration) and there.seconds >= wanted.seconds:
+            return UNCHANGED
+        before = "the server's default" if there == Duration(0) else shown(there)
+        write = Write(
+            Call("POST", f"sys/mounts/{plan.mount}/tune"),
+            {"max_lease_ttl": str(wanted)},
+            commands.line("secrets", "tune", f"-max-lease-ttl={wanted}", plan.mount),
+        )
+        return Decision((Difference("max_lease_ttl", before, str(wanted)),), write)
+
+    return Step(f"longest TTL of {plan.mount}", (_MOUNTS,), decide)
+
+
+def _root(plan: BootstrapPlan) -> Step:
+    """An issuer: any that is there is kept, a second root is never made."""
+    read = Call("LIST", f"{plan.mount}/issuers")
+
+    def decide(found: Found) -> Decision:
+        issuers = (found[read] or {}).get("key_info") or {}
+        if issuers:
+            _check_default(plan, issuers)
+            return UNCHANGED
+        if not plan.root:
+            raise Refused("VaultIssuerMissing", _intermediate_remedy(plan))
+        values: dict[str, Value] = {
+            "common_name": plan.root_common_name,
+            "ttl": plan.root_ttl,
+            "key_type": "ec",
+            "key_bits": 256,
+        }
+        path = f"{plan.mount}/root/generate/internal"
+        write = Write(Call("POST", path), payload(values), commands.fields("write", path, values))
+        return Decision((Difference("issuer", "absent", f"root {shown(plan.root_common_name)}"),), write)
+
+    return Step(f"issuer of {plan.mount}", (read,), decide)
+
+
+def _check_default(plan: BootstrapPlan, issuers: Mapping[str, Any]) -> None:
+    """Both roles sign with the mount's default issuer. Raises `Refused` when there is none, or its key is elsewhere."""
+    default = next((info for info in issuers.values() if info.get("is_default")), None)
+    if default is None or not default.get("key_id"):
+        problem = "none is the default" if default is None else "the default one has no key here"
+        raise Refused(
+            "VaultIssuerUnusable",
+            f"the mount {plan.mount} has issuers, but {problem}, so nothing can be signed: name one that has a key with "
+            f"`vault write {plan.mount}/config/issuers default=ISSUER` (`vault list -detailed {plan.mount}/issuers`)",
+        )
+
+
+def _intermediate_remedy(plan: BootstrapPlan) -> str:
+    mount = plan.mount
+    return (
+        f"the mount {mount} has no issuer, and --no-root says that none is to be made: give it an intermediate CA "
+        f"(`vault secrets enable -path={mount} pki`; `vault write -field=csr {mount}/intermediate/generate/internal "
+        "common_name=… key_type=ec key_bits=256 > ca.csr`; have your root sign ca.csr; "
+        f"`vault write {mount}/intermediate/set-signed certificate=@ca-with-chain.pem`), or leave --no-root out"
+    )
+
+
+def _policy(plan: BootstrapPlan) -> Step:
+    path = f"sys/policies/acl/{plan.policy}"
+    read = Call("GET", path)
+    text = policy_text(plan)
+
+    def decide(found: Found) -> Decision:
+        differing = differences({"policy": text.strip()}, found[read])
+        if not differing:
+            return UNCHANGED
+        command = commands.here_document(commands.line("policy", "write", plan.policy, "-"), text)
+        return Decision(differing, Write(Call("POST", path), {"policy": text}, command))
+
+    return Step(f"policy {plan.policy}", (read,), decide)
+
+
+def _token_role(plan: BootstrapPlan) -> Step:
+    """The role that makes the manager's token: periodic and renewable, so it lives as long as it is renewed."""
+    wanted: dict[str, Value] = {
+        "allowed_policies": (plan.policy,),
+        "orphan": True,  # it outlives the token that made it
+        "renewable": True,
+        "token_period": plan.token_period,
+        "token_no_default_policy": False,  # lookup-self and renew-self come with the policy `default`
+    }
+    return merged(f"token role {plan.token_role}", f"auth/token/roles/{plan.token_role}", wanted)
+
+
+def _mount(found: Found, path: str) -> Mapping[str, Any] | None:
+    there = (found[_MOUNTS] or {}).get(f"{path}/")
+    return there if isinstance(there, dict) else None
