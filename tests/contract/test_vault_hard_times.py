@@ -189,6 +189,13 @@ def test_a_redirect_is_not_followed_and_the_token_stays_here(rig: Rig) -> None:
         assert elsewhere.seen == []
 
 
+def test_a_connection_that_vault_closed_while_it_was_idle_is_made_anew(rig: Rig) -> None:
+    rig.server.routes["pki/sign/pods"] = Reply(200, {"data": {}}, close=True)
+    for _ in range(3):
+        rig.client.session.call(ASK)
+        assert rig.server.closed.acquire(timeout=5)
+
+
 def test_a_refused_connection_is_told_with_the_address() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

@@ -33,7 +33,8 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer; `hang` keeps the connection silent until the test ends, `reset` breaks it."""
+    """What to answer; `hang` keeps the connection silent until the test ends, `reset` breaks it, `drip` sends a byte
+    every 50 ms, `close` ends it after the answer without having said so."""
 
     status: int = 200
     body: Any = None
@@ -41,12 +42,20 @@ class Reply:
     hang: bool = False
     reset: bool = False
     drip: bool = False
+    close: bool = False
 
     def raw(self) -> bytes:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
 Route = Reply | Callable[[Seen], Reply]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_args: object) -> None:
+        """A client that hangs up is what these tests are about: not worth a traceback."""
 
 
 class FakeVault:
@@ -56,9 +65,9 @@ class FakeVault:
         self.routes: dict[str, Route] = {"sys/health": Reply(200, {"initialized": True, "sealed": False})}
         self.seen: list[Seen] = []
         self.ended = threading.Event()
+        self.closed = threading.Semaphore(0)
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -93,9 +102,16 @@ class FakeVault:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body are two writes: 40 ms each otherwise
 
             def log_message(self, *_args: object) -> None:
                 """Silent: tests say what matters."""
+
+            def finish(self) -> None:
+                super().finish()
+                with contextlib.suppress(OSError):
+                    self.connection.shutdown(socket.SHUT_RDWR)
+                fake.closed.release()
 
             def handle_any(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
@@ -125,6 +141,7 @@ def _send(handler: BaseHTTPRequestHandler, reply: Reply, ended: threading.Event)
     for name, value in {"Content-Length": str(len(raw)), **reply.headers}.items():
         handler.send_header(name, value)
     handler.end_headers()
+    handler.close_connection = reply.close
     pieces = [raw[at : at + 1] for at in range(len(raw))] if reply.drip else [raw]
     with contextlib.suppress(OSError):
         for piece in pieces:
