@@ -173,7 +173,9 @@ class Reflector(Generic[V]):
                 return
             self._failures += 1
             pause = max(self._pace.pause(self._failures), wait or 0.0)
-            _log.warning("no watch of %s: %s; again in %.1f s", self.resource.name, self.problem, pause)
+            # One failure is daily life (a rolling API server, an idle connection cut by something between): not a warning.
+            level = logging.INFO if self._failures == 1 else logging.WARNING
+            _log.log(level, "no watch of %s: %s; again in %.1f s", self.resource.name, self.problem, pause)
             self._stop.wait(pause)
 
     def _follow(self) -> None:

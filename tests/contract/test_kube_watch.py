@@ -145,6 +145,7 @@ def test_410_between_two_pages_begins_the_list_again() -> None:
 
 
 def test_429_is_waited_for_as_long_as_the_server_asks(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     sink = Recorder()
     with serving(list=[fails(429, Retry_After="1"), page(7)], watch=[quiet]) as server, following(server, sink):
         assert sink.next() == ("replace", ([], 7))

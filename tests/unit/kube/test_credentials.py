@@ -108,7 +108,7 @@ def test_a_kubeconfig_s_header_is_kept_for_a_while_and_dropped_when_refused(tmp_
     path.write_text(KUBECONFIG)
     configuration, _ = from_kubeconfig(path)
     asked: list[int] = []
-    configuration.refresh_api_key_hook = lambda _configuration: asked.append(1)
+    configuration.refresh_api_key_hook = lambda _configuration: asked.append(1)  # type: ignore[assignment]
     credentials = FromConfiguration(configuration, Clock())
     credentials.header()
     credentials.header()
