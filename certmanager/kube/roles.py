@@ -64,6 +64,7 @@ class KubeRoleStore:
         self._namespaces = namespaces
         self._lock = threading.Lock()
         self._known: dict[Account, dict[int, _Shard]] = {}
+        self._touched: set[Account] = set()
 
     def managed(self) -> set[Account]:
         """Reads every Role and RoleBinding that is ours; returns whose they are. Raises `NotYet`, `Refused`.
@@ -71,6 +72,8 @@ class KubeRoleStore:
         Called at the start, and at each resync: what somebody changed behind our back is found again.
         """
         known: dict[Account, dict[int, _Shard]] = {}
+        with self._lock:
+            self._touched.clear()
         for namespace in self._namespaces or (None,):
             bindings = {_key(item): item for item in self._list("rolebindings", namespace)}
             for item in self._list("roles", namespace):
@@ -87,7 +90,10 @@ class KubeRoleStore:
                     known.setdefault(account, {})
         with self._lock:
             # An account with a binding only is not remembered, so that it is read anew when its turn comes.
-            self._known = {account: shards for account, shards in known.items() if shards}
+            # What a worker wrote while the lists were read is newer than they are.
+            newer = {account: shards for account, shards in self._known.items() if account in self._touched}
+            listed = {account: shards for account, shards in known.items() if shards and account not in self._touched}
+            self._known = listed | newer
         return set(known)
 
     def reconcile(self, namespace: str, service_account: str, secret_names: Sequence[str]) -> int:
@@ -102,6 +108,7 @@ class KubeRoleStore:
         writes = 0
         for attempt in range(ATTEMPTS):
             with self._lock:
+                self._touched.add(account)
                 shards = self._known.pop(account, None)
             if shards is None:
                 shards = self._read(account)
@@ -114,6 +121,7 @@ class KubeRoleStore:
                     raise
                 continue
             with self._lock:
+                self._touched.add(account)
                 if shards:
                     self._known[account] = shards
             return writes

@@ -225,6 +225,25 @@ def test_a_stale_memory_is_read_anew(client: KubeClient, namespace: str) -> None
     ]
 
 
+def test_a_write_while_the_roles_are_listed_is_not_forgotten(
+    client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roles = KubeRoleStore(client, (namespace,))
+    roles.reconcile(namespace, "web", ["old"])
+    listing = roles._list
+
+    def slow(resource: str, scope: str | None) -> list[dict[str, Any]]:
+        found = listing(resource, scope)
+        if resource == "roles":
+            roles.reconcile(namespace, "web", ["new"])
+        return found
+
+    monkeypatch.setattr(roles, "_list", slow)
+    roles.managed()
+    assert roles.reconcile(namespace, "web", ["old"]) == 1
+    assert KubeRoleStore(client).reconcile(namespace, "web", ["old"]) == 0
+
+
 def test_a_foreign_role_of_that_name_is_left_alone(client: KubeClient, namespace: str) -> None:
     path = namespaced(GROUP, "roles", namespace)
     client.request("POST", path, body={"metadata": {"name": "podcert-web"}, "rules": []})
