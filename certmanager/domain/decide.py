@@ -54,11 +54,11 @@ def decide(situation: Situation) -> Decision:
 
 
 def takes_no_part(situation: Situation) -> Decision | None:
-    """A pod that is finished, being deleted or not enrolled has no Secret of ours."""
+    """A pod that is finished or not enrolled has no Secret of ours; a deleted pod's goes with it, by its ownerReference."""
     pod = situation.pod
     if pod.deleting:
-        reason, why = Reason.DELETING, "is being deleted"
-    elif pod.finished:
+        return Nothing(Reason.DELETING)
+    if pod.finished:
         reason, why = Reason.FINISHED, "is finished"
     elif isinstance(situation.request, NotEnrolled):
         reason, why = Reason.NOT_ENROLLED, "is not enrolled"

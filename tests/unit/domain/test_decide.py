@@ -25,7 +25,7 @@ UNSELECTED = request(selected=False)
 
 TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("all is well", {}, Keep, Reason.VALID),
-    ("deleting", {"pod": pod(deleting=True)}, Remove, Reason.DELETING),
+    ("deleting", {"pod": pod(deleting=True)}, Nothing, Reason.DELETING),
     ("deleting, no Secret", {"pod": pod(deleting=True), "secret": None}, Nothing, Reason.DELETING),
     ("deleting, a stranger's Secret", {"pod": pod(deleting=True), "secret": STRANGER}, Nothing, Reason.DELETING),
     ("finished", {"pod": pod(finished=True)}, Remove, Reason.FINISHED),
