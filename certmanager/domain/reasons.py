@@ -54,3 +54,11 @@ class Reason(StrEnum):
     POD_IP_WITH_MOUNT = "PodIPWithMount", "A pod that mounts its Secret gets its IP only after the Secret is mounted."
     POD_IP_OF_NODE = "PodIPOfNode", "A pod in the node's network has the node's IP, which is not its own."
     SECRET_NAME_TAKEN = "SecretNameTaken", "A Secret of that name belongs to somebody else; it is left untouched."
+
+    # A Warning beside a certificate that was made all the same.
+    NO_DELIVERY = "NoDelivery", "Neither a certificate-fetcher nor a volume brings the certificate into the pod."
+    SHARED_SERVICE_ACCOUNT = (
+        "SharedServiceAccount",
+        "Pods that share a ServiceAccount can read each other's certificates.",
+    )
+    RENEWAL_LOOP = "RenewalLoop", "A certificate that has just been made is wanting again; the next one waits."

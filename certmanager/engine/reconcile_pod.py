@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from certmanager.domain import decide, names
+from certmanager.domain import decide
+from certmanager.domain.advice import advice
 from certmanager.domain.errors import AlreadyExists, NotFound, Refused
 from certmanager.domain.model import ENROLL_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
+from certmanager.domain.reasons import Reason
 from certmanager.domain.request import Defaults, decide_request
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
@@ -96,7 +98,7 @@ class PodReconciler:
             known = self._ports.ca.known_anchors(request.mount)
             anchors = fingerprints(known) if known else None
         else:
-            secret = self._store.secret(pod.namespace, names.secret_name(pod.name, pod.uid))
+            secret = next(iter(self._leftovers(pod, None)), None)
         return decide.Situation(
             pod=pod,
             request=request,
@@ -121,6 +123,7 @@ class PodReconciler:
         match decision:
             case decide.Keep():
                 self._refused.pop(key, None)
+                self._clear_leftovers(pod, situation.request)
                 if decision.next_at is not None:
                     self._timers.set(key, decision.next_at, situation.now)
                 return Outcome(decision.reason)
@@ -141,6 +144,18 @@ class PodReconciler:
             case _:
                 self._timers.cancel(key)
                 return Outcome(decision.reason)
+
+    def _leftovers(self, pod: Pod, keep: str | None) -> list[StoredSecret]:
+        """Our Secrets of this very pod, except the one named `keep`: others stay behind when a chosen name changes."""
+        mine = self._store.secrets_of(pod.namespace, pod.name)
+        return [secret for secret in mine if secret.pod_uid == pod.uid and secret.name != keep]
+
+    def _clear_leftovers(self, pod: Pod, request: object) -> None:
+        """Deletes them once the pod has the certificate that it should have."""
+        if isinstance(request, Request):
+            for secret in self._leftovers(pod, request.secret_name):
+                self._ports.secrets.delete(secret)
+                self._store.drop_secret(secret.namespace, secret.name, secret.uid)
 
     def _without_pod(self, key: PodKey) -> Outcome:
         self._timers.cancel(key)
@@ -219,7 +234,7 @@ class PodReconciler:
         if isinstance(decision, decide.Issue):
             self._ports.reporter.warning(
                 pod,
-                "RenewalLoop",
+                Reason.RENEWAL_LOOP,
                 f"a certificate that was made because of {issued.reason} is wanting again at once ({decision.reason}: "
                 f"{decision.message}); the next one is made in {LOOP_SECONDS:.0f} s at the earliest",
             )
@@ -227,6 +242,9 @@ class PodReconciler:
         secret = situation.secret
         if secret is not None and secret.bundle is not None:
             self._ports.reporter.normal(pod, "CertificateIssued", decide.issued_message(issued, secret))
+        if isinstance(situation.request, Request):
+            for reason, message in advice(pod, situation.request):
+                self._ports.reporter.warning(pod, reason, message)
         settled = self._act(key, pod, situation, decision)
         return Outcome(issued.reason, settled.again_in)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from certmanager.domain.model import Bundle, Leaf, Names, Pod, Service, StoredSecret
+from certmanager.domain.model import Bundle, Delivery, Leaf, Names, Pod, Service, StoredSecret
 from certmanager.domain.names import secret_name
 
 NOW = 1_800_000_000.0
@@ -22,6 +22,7 @@ def pod(name: str = "web", uid: str = "12345678-aaaa", **fields: object) -> Pod:
         labels={"app": name, "podcert.io/enroll": "true"},
         annotations={},
         created_at=NOW,
+        delivery=Delivery(fetcher=True),
     )
     return replace(base, **fields)  # type: ignore[arg-type]
 

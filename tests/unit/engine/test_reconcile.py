@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from certmanager.domain.errors import NotYet, Refused
-from certmanager.domain.model import Pod
+from certmanager.domain.model import Delivery, Pod
 from certmanager.domain.names import secret_name
 from certmanager.engine.keys import PodKey
 from tests.unit.engine.bench import Engine
@@ -314,3 +315,41 @@ def test_the_remaining_life_of_the_certificate_is_what_the_back_off_goes_by() ->
     assert left is not None
     assert 88 < left <= 90
     assert engine.pods.remaining(PodKey("default", "other")) is None
+
+
+def test_a_changed_secret_name_leaves_no_secret_behind() -> None:
+    engine = Engine()
+    enrolled(engine, pod(annotations={"secret-name": "first"}, delivery=Delivery(mounts=frozenset({"first"}))))
+    engine.intake.pods.upsert(
+        pod(annotations={"secret-name": "second"}, resource_version=50, delivery=Delivery(mounts=frozenset({"second"})))
+    )
+    engine.run(2)
+    assert list(engine.api.secrets) == [("default", "second")]
+
+
+def test_a_pod_whose_label_says_false_loses_its_secret_under_a_chosen_name_too() -> None:
+    engine = Engine()
+    enrolled(engine, pod(annotations={"secret-name": "first"}))
+    engine.intake.pods.upsert(pod(labels={"podcert.io/enroll": "false"}, resource_version=50))
+    engine.run(2)
+    assert engine.api.secrets == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reasons"),
+    [
+        ({}, []),
+        ({"delivery": Delivery()}, ["NoDelivery"]),
+        ({"annotations": {"secret-name": "mine"}}, ["NoDelivery"]),
+        ({"annotations": {"secret-name": "mine"}, "delivery": Delivery(mounts=frozenset({"mine"}))}, []),
+        ({"annotations": {"secret-name": "mine"}, "delivery": Delivery(mounts=frozenset({"other"}))}, ["NoDelivery"]),
+        ({"service_account": "default"}, ["SharedServiceAccount"]),
+    ],
+)
+def test_the_owner_is_warned_when_nothing_brings_the_certificate_in_or_others_can_read_it(
+    fields: dict[str, Any], reasons: list[str]
+) -> None:
+    engine = Engine()
+    enrolled(engine, pod(**fields))
+    assert [reason for _, reason, _ in engine.reporter.warnings] == reasons
+    assert len(engine.api.secrets) == 1
