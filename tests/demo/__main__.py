@@ -58,7 +58,12 @@ def main() -> int:
         say("a real cluster from parts (the first time this builds Kubernetes: about 10 minutes on 2 cores)")
         cluster = provider.up(Spec(NAME, images=IMAGES))
         try:
-            shake = _show(Scenario(cluster, say), say)
+            scenario = Scenario(cluster, say)
+            try:
+                shake = _show(scenario, say)
+            except ClusterError:
+                print(scenario.explain(), file=sys.stderr)
+                raise
             if keep:
                 cluster.keep()
                 kubectl = " ".join(cluster.kubectl_command())

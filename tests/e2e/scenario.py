@@ -150,6 +150,29 @@ class Scenario:
             rows.append((where, notes["names"], notes["serial"][:23] + "…", notes["not-after"]))
         return sorted(rows)
 
+    def metrics(self) -> str:
+        """The manager's metrics, through the API server's proxy, as text."""
+        return self.kubectl(
+            "get", "--raw", "/api/v1/namespaces/podcert/services/certificate-manager:metrics/proxy/metrics"
+        )
+
+    def metric(self, name: str) -> int:
+        """How many series of that name the manager shows now."""
+        return sum(line.startswith((name + "{", name + " ")) for line in self.metrics().splitlines())
+
+    def explain(self) -> str:
+        """What a person would look at when something does not start: pods, recent Events, logs."""
+        commands = (
+            ("get", "pods", "-A", "-o", "wide"),
+            ("get", "events", "-A", "--sort-by=.lastTimestamp"),
+            ("logs", "-n", "podcert", "deploy/certificate-manager", "--tail=30"),
+        )
+        parts = []
+        for command in commands:
+            done = self.cluster.kubectl(*command, check=False)
+            parts.append(f"$ kubectl {' '.join(command)}\n{(done.stdout + done.stderr)[-6000:]}")
+        return "\n".join(parts)
+
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """Columns wide enough for what is in them."""
