@@ -79,7 +79,8 @@ class Pace:
         watch: after this the API server ends the watch, and it is resumed (jittered by a tenth).
         silence: a watch without any event or bookmark for so long is resumed: the connection may be half-open. The API
             server sends a bookmark about every minute.
-        first, longest: pause after a failure, doubled each time (full jitter on its upper half).
+        first, longest: pause after a failure, doubled each time (full jitter on its upper half). The longest is short
+            because there is one manager, not a herd: three requests in ten seconds, and pods wait for its return.
         jitter: a number in [0, 1).
         wall: seconds since the epoch.
     """
@@ -88,7 +89,7 @@ class Pace:
     watch: float = 290.0
     silence: float = 90.0
     first: float = 0.5
-    longest: float = 30.0
+    longest: float = 10.0
     jitter: Callable[[], float] = field(default=random.random)
     wall: Callable[[], float] = field(default=time.time)
 
@@ -123,6 +124,7 @@ class Reflector(Generic[V]):
         self._lock = threading.Lock()
         self._live: urllib3.BaseHTTPResponse | None = None
         self._failures = 0
+        self._expired = 0
         self._version = ""
         self._thread = threading.Thread(target=self._forever, name=f"watch-{resource.name}", daemon=True)
 
@@ -155,6 +157,9 @@ class Reflector(Generic[V]):
                 self._follow()
                 continue
             except Expired as error:
+                # The API server is there: what failed before does not count, only 410 after 410.
+                self._failures = self._expired
+                self._expired += 1
                 self._version = ""
                 self.problem = error.message
             except Garbled as error:
@@ -188,7 +193,7 @@ class Reflector(Generic[V]):
         if not self._watch() and time.monotonic() - began < self._pace.first:
             # Ended at once and without an event: an API server in distress, not to be asked in a tight loop.
             raise NotYet("KubernetesUnreachable", "the API server ends the watch at once", shared=True)
-        self._failures = 0
+        self._failures = self._expired = 0
 
     def _list(self) -> None:
         views: list[V] = []
@@ -229,7 +234,7 @@ class Reflector(Generic[V]):
             for kind, item in events(response, self.resource.path):
                 self._deliver(kind, item)
                 any_event = True
-                self._failures = 0
+                self._failures = self._expired = 0
                 if self._stop.is_set():
                     break
         finally:

@@ -251,7 +251,18 @@ def test_an_error_in_the_sink_lists_anew_and_does_not_end_the_watch() -> None:
         assert [sink.next() for _ in range(3)] == [("replace", ([], 7)), ("replace", (["a"], 11)), ("upsert", "b")]
 
 
-@pytest.mark.parametrize(("failures", "low", "high"), [(1, 0.25, 0.5), (2, 0.5, 1.0), (4, 2.0, 4.0), (50, 15.0, 30.0)])
-def test_pauses_double_up_to_half_a_minute(failures: int, low: float, high: float) -> None:
+def test_410_after_an_outage_lists_without_the_outage_s_long_pause(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    sink = Recorder()
+    pace = Pace(first=0.1, longest=5.0, jitter=lambda: 1.0)
+    watches = [fails(503), fails(503), fails(410), fails(410), quiet]
+    with serving(list=[page(7), page(8), page(9)], watch=watches) as server, following(server, sink, pace):
+        assert [sink.next() for _ in range(3)] == [("replace", ([], version)) for version in (7, 8, 9)]
+    pauses = [record.message.rpartition("again in ")[2] for record in caplog.records if "again in" in record.message]
+    assert pauses == ["0.1 s", "0.2 s", "0.1 s", "0.2 s"]
+
+
+@pytest.mark.parametrize(("failures", "low", "high"), [(1, 0.25, 0.5), (2, 0.5, 1.0), (4, 2.0, 4.0), (50, 5.0, 10.0)])
+def test_pauses_double_up_to_ten_seconds(failures: int, low: float, high: float) -> None:
     assert Pace(jitter=lambda: 0.0).pause(failures) == low
     assert Pace(jitter=lambda: 1.0).pause(failures) == high
