@@ -89,9 +89,8 @@ def routed() -> list[ipaddress.IPv4Network]:
     """Return the IPv4 networks that this machine routes somewhere, the default route left out."""
     out = subprocess.run(["ip", "-j", "-4", "route", "show", "table", "all"], capture_output=True, check=True).stdout
     destinations = [str(route.get("dst", "default")) for route in json.loads(out or b"[]")]
-    return [
-        ipaddress.ip_network(each, strict=False) for each in destinations if each[0].isdigit() and each != "0.0.0.0/0"
-    ]
+    routes = [each for each in destinations if each[0].isdigit() and each != "0.0.0.0/0"]
+    return [ipaddress.IPv4Network(each, strict=False) for each in routes]
 
 
 def _claims() -> Path:

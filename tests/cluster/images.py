@@ -63,12 +63,18 @@ def build(names: Iterable[str]) -> list[Image]:
         if name not in (*NAMES, "pause"):
             message = f"no image {name!r}: there are {', '.join(NAMES)}"
             raise ClusterError(message)
-    with lock(cache() / "images.lock", lambda: say("waiting for another process that builds images")):
-        found = {name: _pause(kept) if name == "pause" else kept.find(_record(name)) for name in wanted}
-        if stale := [name for name, image in found.items() if image is None]:
-            found.update(_build(kept, stale))
-            kept.prune()
+    found = _find(kept, wanted)
+    if not all(found.values()):
+        with lock(cache() / "images.lock", lambda: say("waiting for another process that builds images")):
+            found = _find(kept, wanted)
+            if stale := [name for name, image in found.items() if image is None]:
+                found.update(_build(kept, stale))
+                kept.prune()
     return [image for image in found.values() if image]
+
+
+def _find(kept: Store, names: list[str]) -> dict[str, Image | None]:
+    return {name: _pause(kept) if name == "pause" else kept.find(_record(name)) for name in names}
 
 
 @contextlib.contextmanager

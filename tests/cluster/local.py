@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.cluster import addresses, controlplane, gobuild, machine, node, paths
 from tests.cluster.api import wait
@@ -54,10 +55,8 @@ class Local:
         Raises:
             ClusterError: one of that name runs, something is missing, or a part does not start; nothing is left then.
         """
-        if problem := missing(node=spec.node):
-            raise ClusterError(problem)
         paths.check_name(spec.name)
-        kube = gobuild.kube()
+        kube = prepare(node=spec.node)
         paths.sweep()
         folder = paths.run_root() / spec.name
         held = paths.try_lock(folder.with_suffix(".lock"))
@@ -90,7 +89,7 @@ class Local:
         if free is None:
             sandbox.end()
             with paths.lock(folder.with_suffix(".lock"), seconds=30):
-                pass
+                pass  # free: its keeper has removed everything
         else:
             os.close(free)
         paths.sweep()
@@ -110,14 +109,25 @@ class Local:
 
 def missing(*, node: bool) -> str | None:
     """Return what this machine lacks and how to get it, or None."""
-    problems = [] if gobuild.built() else [gobuild.missing_go()]
-    if node:
-        problems.append(machine.missing())
+    problems = [None if gobuild.built() else gobuild.missing_go(), machine.missing() if node else None]
     return "; ".join(each for each in problems if each) or None
 
 
+def prepare(*, node: bool) -> Path:
+    """Install missing Debian packages (as root), build the binary of all parts, and return its path.
+
+    Raises:
+        ClusterError: something is missing that cannot be had here; the message says what and how to get it.
+    """
+    if node and machine.can_install():
+        machine.install()
+    if problem := missing(node=node):
+        raise ClusterError(problem)
+    return gobuild.kube()
+
+
 @contextlib.contextmanager
-def cluster(name: str = "podcert", **options: object) -> Iterator[LocalCluster]:
+def cluster(name: str = "podcert", **options: Any) -> Iterator[LocalCluster]:
     """Run a cluster for the length of a `with` block.
 
     Args:
@@ -125,7 +135,7 @@ def cluster(name: str = "podcert", **options: object) -> Iterator[LocalCluster]:
         options: the other fields of `provider.Spec`: `node` (default True), `images`, `pod_certificates`, `quiet`.
     """
     provider = Local()
-    running = provider.up(Spec(name, **options))  # type: ignore[arg-type]
+    running = provider.up(Spec(name, **options))
     try:
         yield running
     finally:

@@ -57,6 +57,11 @@ def available_gib() -> float:
     return int(lines["MemAvailable"].split()[0]) / 2**20
 
 
+def can_install() -> bool:
+    """Say whether packages can be installed here: Debian's apt-get, and root."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
 def install() -> None:
     """Install the missing packages on Debian as root, without starting any of their services; else raise ClusterError.
 
@@ -66,7 +71,7 @@ def install() -> None:
     packages = missing_packages()
     if not packages:
         return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
+    if not can_install():
         message = f"missing: {' '.join(packages)}: {_how_to_get(packages)}"
         raise ClusterError(message)
     with lock(run_root() / "apt.lock"):
