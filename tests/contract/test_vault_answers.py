@@ -12,6 +12,7 @@ from certmanager.domain.model import Names
 from certmanager.vault import KubernetesLogin, TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.login import lookup
 from tests.contract.vault_server import SERVERS, FakeVault, Reply, fake_vault, recorded
+from tests.unit.vault.builders import Clock
 
 NAMES = Names(
     dns=("a.default.svc.cluster.local", "a.default.svc"),
@@ -87,6 +88,35 @@ def test_anchors_are_the_self_signed_ones_read_once_without_a_token(
     assert server.count("rec/issuer/default/json") == 1
     assert server.last("rec/issuer/default/json").token is None
     assert server.count("auth/token/lookup-self") == 0
+
+
+@pytest.mark.parametrize("recording", SERVERS)
+def test_an_intermediate_is_no_anchor(server: FakeVault, vault: Vault, recording: str) -> None:
+    answer = recorded(recording, "sign-by-intermediate")
+    server.routes["rec/issuer/default/json"] = answer
+    intermediate, root = answer.body["data"]["ca_chain"]
+    assert [pem.strip() for pem in vault.pki.anchors("rec")] == [root.strip()]
+    assert intermediate.strip() != root.strip()
+
+
+def test_anchors_are_read_again_after_five_minutes_and_the_old_ones_stay_known(server: FakeVault) -> None:
+    clock = Clock()
+    client = connect(VaultConfig(server.url), TokenValue("test-token"), None, clock)
+    server.routes["rec/issuer/default/json"] = recorded(SERVERS[0], "issuer-default")
+    first = client.pki.anchors("rec")
+    clock.now += 301
+    server.routes["rec/issuer/default/json"] = Reply(503, {"errors": ["Vault is sealed"]})
+    with pytest.raises(NotYet):
+        client.pki.anchors("rec")
+    assert client.pki.known_anchors("rec") == first
+    client.transport.close()
+
+
+def test_a_mount_that_hides_its_issuer_is_asked_with_the_token(server: FakeVault, vault: Vault) -> None:
+    issuer = recorded(SERVERS[0], "issuer-default")
+    denied = Reply(403, {"errors": ["permission denied"]})
+    server.routes["rec/issuer/default/json"] = lambda seen: issuer if seen.token else denied
+    assert len(vault.pki.anchors("rec")) == 1
 
 
 @pytest.mark.parametrize("recording", SERVERS)

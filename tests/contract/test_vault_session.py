@@ -271,6 +271,9 @@ def test_a_token_file_that_is_replaced_by_a_bad_one_leaves_the_old_token_in_use(
     path.write_text("")
     client.session.tick()
     client.session.call(ASK)
+    assert _problem(client) == ""
+    rig.valid = {}
+    assert rig.reason(client) == "VaultTokenMissing"
 
 
 def test_a_refused_token_is_shown_again_after_a_minute_for_vault_may_know_it_again(rig: Rig) -> None:
