@@ -45,7 +45,7 @@ class Admin:
             answer = self.transport.request(call, self.token)
             if answer.status == 403:
                 forbidden.append((call.path, _CAPABILITY[call.method]))
-            elif answer.status == 404 and call.path not in {"sys/mounts", "sys/auth"}:
+            elif _absent(answer, call):
                 found[call] = None
             else:
                 found[call] = _data(answer, call)
@@ -115,6 +115,13 @@ def _lacking(write: Write, held: object) -> list[str]:
     allowed = right in has or (right == "update" and "create" in has)
     lacking = [] if allowed and "deny" not in has else [right]
     return [*lacking, "sudo"] if write.sudo and "sudo" not in has else lacking
+
+
+def _absent(answer: Answer, call: Call) -> bool:
+    """Whether there is nothing at that path: 404, or for the tuning of a mount that is not there 400."""
+    if answer.status == 400:
+        return call.path.endswith("/tune") and "cannot fetch sysview" in (errors.words(answer) or "")
+    return answer.status == 404 and call.path not in {"sys/mounts", "sys/auth"}
 
 
 def _data(answer: Answer, call: Call) -> Mapping[str, Any]:

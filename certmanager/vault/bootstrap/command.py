@@ -45,7 +45,7 @@ def main(options: Mapping[str, object], console: Console, *, dry_run: bool, as_j
     except ValueError as error:
         console.err(f"podcert bootstrap: {error}")
         return 2
-    report = _Json(console.out, transport.address, dry_run) if as_json else _Text(console.out, dry_run)
+    report = JsonReport(console.out, transport.address, dry_run) if as_json else TextReport(console.out, dry_run)
     try:
         for result in run(plan, Admin(transport, token, source), dry_run=dry_run):
             report.add(result)
@@ -68,7 +68,7 @@ def summary(results: Iterable[Result]) -> str:
     return f"{changed}, {statuses.count(Status.OK)} unchanged"
 
 
-class _Text:
+class TextReport:
     """Lines, as the steps are done."""
 
     def __init__(self, out: Print, dry_run: bool) -> None:
@@ -89,7 +89,7 @@ class _Text:
             self._out(f"{self._prefix}{summary(self._results)}")
 
 
-class _Json:
+class JsonReport:
     """One document at the end, also of what was done before an error."""
 
     def __init__(self, out: Print, address: str, dry_run: bool) -> None:

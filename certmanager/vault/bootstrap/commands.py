@@ -24,15 +24,15 @@ def fields(verb: str, path: str, values: Mapping[str, Value]) -> str:
 
 
 def text(value: Value) -> str:
-    """A value as the CLI reads it. Raises ValueError for `-` alone, which the CLI would take for its standard input."""
+    """A value as the CLI reads it. Raises ValueError for the two that it cannot be told: `-` and what begins with `\\@`."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
         return ",".join(value)
     if isinstance(value, str):
-        if value == "-":
-            raise ValueError("the value '-' alone cannot be given to the CLI")
-        return f"\\{value}" if value.startswith(("@", "\\@")) else value
+        if value == "-" or value.startswith("\\@"):
+            raise ValueError("a value that is '-' or begins with '\\@' cannot be given to the CLI")
+        return f"\\{value}" if value.startswith("@") else value
     return str(value) if isinstance(value, Duration) else f"{value}"
 
 

@@ -202,8 +202,10 @@ def _label(value: object) -> str:
 
 def _common_name(value: object) -> str:
     text = str(value)
-    if not 1 <= len(text) <= 64 or not text.isprintable() or text != text.strip() or text == "-":
-        raise RuleError("must be 1 to 64 printable characters (RFC 5280, ub-common-name), and not '-' alone")
+    if not 1 <= len(text) <= 64 or not text.isprintable() or text != text.strip() or text[0] in "-\\":
+        raise RuleError(
+            "must be 1 to 64 printable characters (RFC 5280, ub-common-name), not beginning with '-' or '\\'"
+        )
     return text
 
 

@@ -96,22 +96,22 @@ def _secrets_engine(plan: BootstrapPlan) -> Step:
 def _longest_ttl(plan: BootstrapPlan) -> Step:
     """The mount's max_lease_ttl cuts every certificate's lifetime, the root's own included. Raised, never lowered."""
     wanted = plan.root_ttl if plan.root else plan.max_ttl
+    # Not from the list of mounts: there, a mount without a limit of its own says 0, not the server's limit.
+    read = Call("GET", f"sys/mounts/{plan.mount}/tune")
 
     def decide(found: Found) -> Decision:
-        config = (_mount(found, plan.mount) or {}).get("config") or {}
-        there = normalised(wanted, config.get("max_lease_ttl"))
-        # 0 is the server's own default (768h unless configured otherwise): it is said here, whatever it is there.
+        data = found[read] or {}
+        there = normalised(wanted, data.get("max_lease_ttl"))
         if isinstance(there, Duration) and there.seconds >= wanted.seconds:
             return UNCHANGED
-        before = "the server's default" if there == Duration(0) else shown(there)
         write = Write(
-            Call("POST", f"sys/mounts/{plan.mount}/tune"),
+            Call("POST", read.path),
             {"max_lease_ttl": str(wanted)},
             commands.line("secrets", "tune", f"-max-lease-ttl={wanted}", plan.mount),
         )
-        return Decision((Difference("max_lease_ttl", before, str(wanted)),), write)
+        return Decision((Difference("max_lease_ttl", shown(there) if data else "absent", str(wanted)),), write)
 
-    return Step(f"longest TTL of {plan.mount}", (_MOUNTS,), decide)
+    return Step(f"longest TTL of {plan.mount}", (read,), decide)
 
 
 def _root(plan: BootstrapPlan) -> Step:
