@@ -32,9 +32,11 @@ AWAY: Final = frozenset(
 
 _MAX_RETRY_AFTER: Final = 60.0
 
-# Tokens of Vault and OpenBao (service, batch, recovery; also the old short forms), JWTs, and PEM blocks.
+# Tokens of Vault, then those of OpenBao and of old Vaults (told from host names such as s.default.svc by their length),
+# JWTs, and PEM blocks.
 _SECRET: Final = re.compile(
-    r"\b(?:hv[sbr]|[sbr])\.[A-Za-z0-9_\-.]{8,}|\beyJ[\w\-]{5,}(?:\.[\w\-]*){1,2}|-----BEGIN.*?(?:-----END[^-]*-----|$)",
+    r"(?<![\w.-])(?:hv[sbr]\.[\w.-]{8,}|[sr]\.[A-Za-z0-9]{24,}|b\.[\w-]{60,}|eyJ[\w-]{5,}(?:\.[\w-]*){1,2})"
+    r"|-----BEGIN.*?(?:-----END[^-]*-----|$)",
     re.DOTALL,
 )
 _PLAIN: Final = re.compile(r"[^\x20-\x7e]+")

@@ -128,7 +128,7 @@ class KubernetesLogin:
         return grant(body, call)
 
     def changed(self) -> bool:
-        """Always possible: the role, its binding or the JWT may have been corrected."""
+        """Never known beforehand: the session tries again every few seconds."""
         return False
 
     def _refused(self, error: AnswerError, call: Call) -> NotYet:

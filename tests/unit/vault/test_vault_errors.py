@@ -77,6 +77,7 @@ def test_long_words_are_cut_to_300_characters() -> None:
     [
         "hvs.CAESIJ1234567890abcdefghij",
         "s.1234567890abcdefghijklmn",
+        "b." + "A1_-" * 20,
         "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2lnbmF0dXJl",
         "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG\n-----END PRIVATE KEY-----",
         "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMG",
@@ -87,6 +88,13 @@ def test_a_secret_in_vaults_words_is_taken_out(secret: str) -> None:
     assert said is not None
     assert "<redacted>" in said
     assert secret.splitlines()[-1 if "\n" not in secret else 1] not in said
+
+
+@pytest.mark.parametrize(
+    "name", ["s.default.svc.cluster.local", "web-s.default.svc", "b.a-namespace-of-forty-characters-or-more"]
+)
+def test_a_host_name_that_looks_a_little_like_a_token_stays(name: str) -> None:
+    assert name in (errors.words(refusal(400, f"common name {name} not allowed by this role")) or "")
 
 
 @given(st.lists(st.text(max_size=400), max_size=3))
