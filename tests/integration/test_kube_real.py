@@ -7,6 +7,8 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +16,7 @@ import pytest
 
 from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, Refused
 from certmanager.domain.model import Bundle, Leaf, Material, Names, Pod, SecretWrite
+from certmanager.kube import project
 from certmanager.kube.client import KubeClient, namespaced
 from certmanager.kube.events import EventLimits, EventRecorder
 from certmanager.kube.project import SecretReader
@@ -40,18 +43,36 @@ def client(control_plane: ControlPlane) -> Iterator[KubeClient]:
 
 
 @pytest.fixture
-def namespace(client: KubeClient) -> str:
+def pod(client: KubeClient) -> Pod:
+    """A pod in a namespace of its own; real, because the garbage collector deletes Secrets whose owner is not."""
     name = f"kube-{uuid.uuid4().hex[:8]}"
     client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": name}})
-    return name
+    return start(client, name, "web-0")
 
 
-def pod(namespace: str, name: str = "web-0") -> Pod:
-    return Pod(namespace, name, f"uid-{name}", 1, "web", {}, {}, 0.0)
+@pytest.fixture
+def namespace(pod: Pod) -> str:
+    return pod.namespace
 
 
-def write(namespace: str, name: str = "web-0-cert", serial: str = "0a") -> SecretWrite:
-    return SecretWrite(pod(namespace), name, {"serial": serial}, Material("certificate", "key", "ca"), BUNDLE)
+def start(client: KubeClient, namespace: str, name: str) -> Pod:
+    """Creates an enrolled pod that no node will run."""
+    with suppress(AlreadyExists):
+        path = namespaced("api/v1", "serviceaccounts", namespace)
+        client.request("POST", path, body={"metadata": {"name": "default"}})
+    body = {
+        "metadata": {"name": name, "labels": {"podcert.io/enroll": "true"}},
+        "spec": {
+            "containers": [{"name": "c", "image": "i"}],
+            "automountServiceAccountToken": False,
+            "nodeSelector": {"none": "none"},
+        },
+    }
+    return project.pod(client.request("POST", namespaced("api/v1", "pods", namespace), body=body))
+
+
+def write(pod: Pod, name: str = "web-0-cert", serial: str = "0a") -> SecretWrite:
+    return SecretWrite(pod, name, {"serial": serial}, Material("certificate", "key", "ca"), BUNDLE)
 
 
 def eventually(fact: Callable[[], bool]) -> None:
@@ -62,16 +83,16 @@ def eventually(fact: Callable[[], bool]) -> None:
     pytest.fail("it did not come about")
 
 
-def test_a_secret_is_created_read_replaced_and_deleted_by_version(client: KubeClient, namespace: str) -> None:
+def test_a_secret_is_created_read_replaced_and_deleted_by_version(client: KubeClient, namespace: str, pod: Pod) -> None:
     store = KubeSecretStore(client, SecretReader())
-    made = store.create(write(namespace))
+    made = store.create(write(pod))
     assert store.read(namespace, made.name) == made
     with pytest.raises(AlreadyExists):
-        store.create(write(namespace))
-    new = store.replace(write(namespace, serial="0b"), made)
+        store.create(write(pod))
+    new = store.replace(write(pod, serial="0b"), made)
     assert (new.uid, new.annotations["serial"]) == (made.uid, "0b")
     with pytest.raises(Conflict):
-        store.replace(write(namespace, serial="0c"), made)
+        store.replace(write(pod, serial="0c"), made)
     with pytest.raises(Conflict):
         store.delete(made)
     store.delete(new)
@@ -79,21 +100,21 @@ def test_a_secret_is_created_read_replaced_and_deleted_by_version(client: KubeCl
     assert store.read(namespace, made.name) is None
 
 
-def test_a_secret_recreated_under_the_same_name_is_not_replaced(client: KubeClient, namespace: str) -> None:
+def test_a_secret_recreated_under_the_same_name_is_not_replaced(client: KubeClient, namespace: str, pod: Pod) -> None:
     store = KubeSecretStore(client, SecretReader())
-    first = store.create(write(namespace))
+    first = store.create(write(pod))
     store.delete(first)
-    store.create(write(namespace))
+    store.create(write(pod))
     with pytest.raises(Conflict):
-        store.replace(write(namespace), first)
+        store.replace(write(pod), first)
 
 
-def test_a_namespace_that_is_not_there_and_a_name_that_cannot_be(client: KubeClient, namespace: str) -> None:
+def test_a_namespace_that_is_not_there_and_a_name_that_cannot_be(client: KubeClient, namespace: str, pod: Pod) -> None:
     store = KubeSecretStore(client, SecretReader())
     with pytest.raises(NotFound):
-        store.create(write(f"{namespace}-not"))
+        store.create(write(replace(pod, namespace=f"{namespace}-not")))
     with pytest.raises(Refused) as caught:
-        store.create(write(namespace, name="Not_A_Name"))
+        store.create(write(pod, name="Not_A_Name"))
     assert "Not_A_Name" in caught.value.message
     assert base64.b64encode(b"key").decode() not in caught.value.message
 
@@ -116,11 +137,13 @@ class Recorder:
 
 
 @pytest.mark.parametrize("scoped", [False, True])
-def test_the_watches_follow_pods_services_and_our_secrets(client: KubeClient, namespace: str, scoped: bool) -> None:
+def test_the_watches_follow_pods_services_and_our_secrets(
+    client: KubeClient, namespace: str, pod: Pod, scoped: bool
+) -> None:
     pods, services, secrets = Recorder(), Recorder(), Recorder()
     reader = SecretReader()
     store = KubeSecretStore(client, reader)
-    store.create(write(namespace, "before"))
+    store.create(write(pod, "before"))
     client.request(
         "POST",
         namespaced("api/v1", "secrets", namespace),
@@ -136,31 +159,19 @@ def test_the_watches_follow_pods_services_and_our_secrets(client: KubeClient, na
         body = {"metadata": {"name": "server"}, "spec": {"clusterIP": "None", "selector": {"app": "web"}}}
         client.request("POST", namespaced("api/v1", "services", namespace), body=body)
         eventually(lambda: "server" in services.here)
-        made = store.create(write(namespace, "after"))
+        made = store.create(write(pod, "after"))
         eventually(lambda: secrets.here.get("after") == made)
         store.delete(made)
         client.request("DELETE", namespaced("api/v1", "services", namespace, "server"))
         eventually(lambda: "after" not in secrets.here and "server" not in services.here)
-        enrolled = {
-            "metadata": {"name": "web-0", "labels": {"podcert.io/enroll": "true"}},
-            "spec": {"containers": [{"name": "c", "image": "i"}], "automountServiceAccountToken": False},
-        }
-        service_account(client, namespace, "default")
-        client.request("POST", namespaced("api/v1", "pods", namespace), body=enrolled)
-        eventually(lambda: "web-0" in pods.here)
+        start(client, namespace, "web-1")
+        eventually(lambda: {"web-0", "web-1"} <= set(pods.here))
         assert {"pods", "services", "secrets"} == set(watches.last_seen())
         assert watches.dead() == ()
     finally:
         watches.stop()
     assert len(watches.dead()) == len(watches.reflectors)
     assert secrets.replaced == 1
-
-
-def service_account(client: KubeClient, namespace: str, name: str) -> None:
-    try:
-        client.request("POST", namespaced("api/v1", "serviceaccounts", namespace), body={"metadata": {"name": name}})
-    except AlreadyExists:
-        return
 
 
 def may(client: KubeClient, namespace: str, account: str, verb: str, name: str) -> bool:
@@ -253,7 +264,8 @@ def test_a_foreign_role_of_that_name_is_left_alone(client: KubeClient, namespace
     assert client.request("GET", f"{path}/podcert-web") == before
 
 
-def test_a_warning_said_many_times_is_one_event_in_the_cluster(client: KubeClient, namespace: str) -> None:
+def test_a_warning_said_many_times_is_one_event_in_the_cluster(client: KubeClient, namespace: str, pod: Pod) -> None:
+    other = start(client, namespace, "web-1")
     recorder = EventRecorder(client, EventLimits(repeat=0.05))
     recorder.start()
     path = namespaced("api/v1", "events", namespace)
@@ -263,25 +275,25 @@ def test_a_warning_said_many_times_is_one_event_in_the_cluster(client: KubeClien
 
     try:
         for number in range(5):
-            recorder.warning(pod(namespace), "Refused", "ü" * 2000)
-            recorder.warning(pod(namespace, "web-1"), "Refused", f"changes {number}")
-            recorder.normal(pod(namespace), "Issued", "done")
+            recorder.warning(pod, "Refused", "ü" * 2000)
+            recorder.warning(other, "Refused", f"changes {number}")
+            recorder.normal(pod, "Issued", "done")
         eventually(lambda: sorted(event["count"] for event in found() if event["type"] == "Warning") == [5, 5])
         eventually(lambda: len(found()) == 7)
-        assert {event["involvedObject"]["uid"] for event in found()} == {"uid-web-0", "uid-web-1"}
+        assert {event["involvedObject"]["uid"] for event in found()} == {pod.uid, other.uid}
         assert all(event["reportingComponent"] == "podcert" for event in found())
     finally:
         recorder.stop()
 
 
-def test_sixteen_threads_share_one_client_without_crossed_answers(client: KubeClient, namespace: str) -> None:
+def test_sixteen_threads_share_one_client_without_crossed_answers(client: KubeClient, namespace: str, pod: Pod) -> None:
     store = KubeSecretStore(client, SecretReader())
     wrong: list[str] = []
 
     def work(worker: int) -> None:
         for number in range(10):
             name = f"s-{worker}-{number}"
-            if store.create(write(namespace, name)).name != name:
+            if store.create(write(pod, name)).name != name:
                 wrong.append(name)
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(16)]
@@ -291,4 +303,4 @@ def test_sixteen_threads_share_one_client_without_crossed_answers(client: KubeCl
         thread.join(60)
     assert wrong == []
     path = namespaced("api/v1", "secrets", namespace)
-    assert len(client.request("GET", path)["items"]) == 160
+    assert sum(item["metadata"]["name"].startswith("s-") for item in client.request("GET", path)["items"]) == 160
