@@ -92,7 +92,7 @@ def test_no_token_at_all_is_said_with_the_ways_to_give_one() -> None:
 def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "podcert.yaml"
     file.write_text("token_file: /t\nmout: pki\n")
-    with pytest.raises(SettingsError, match="(?i)mout"):
+    with pytest.raises(SettingsError, match=r"(?i)mout"):
         load(file)
 
 
