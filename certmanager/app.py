@@ -25,7 +25,7 @@ from certmanager.engine.keys import Key, PodKey
 from certmanager.engine.ports import CertificateAuthority
 from certmanager.engine.producers import Producers, Sources
 from certmanager.engine.queue import WorkQueue
-from certmanager.engine.reconcile_pod import PodPorts, PodReconciler
+from certmanager.engine.reconcile_pod import PodPorts, PodReconciler, Policy
 from certmanager.engine.reconcile_role import RoleReconciler
 from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
@@ -78,7 +78,8 @@ class Manager:
         ca = Counted(self._vault.pki, self.metrics)
         ports = PodPorts(ca, X509KeyMaker(), KubeSecretStore(client, reader), KubePods(client), self._reporter)
         defaults = settings.defaults()
-        pods = PodReconciler(self._intake, ports, self._timers, self._clock, lambda: defaults)
+        policy = Policy(lambda: defaults, settings.refusal_retry)
+        pods = PodReconciler(self._intake, ports, self._timers, self._clock, policy)
         self._workers = Workers(
             self._intake, pods, RoleReconciler(self._intake.store, roles, self._clock), self._reporter, self._clock
         )

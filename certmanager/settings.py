@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     workers: int = Field(
         16, ge=1, le=128, description="Pods worked on at once; also the limit of calls to Vault in flight."
     )
+    refusal_retry: float = Field(
+        300.0,
+        ge=1,
+        description="How long a request that Vault has refused is not sent again; a changed pod goes at once.",
+    )
     listen: str = Field("0.0.0.0:8080", description="Address of /livez, /readyz and /metrics.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severe level that is logged."
@@ -147,7 +152,7 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("ttl", "vault_client_timeout", "stop_timeout", mode="before")
+    @field_validator("ttl", "vault_client_timeout", "stop_timeout", "refusal_retry", mode="before")
     @classmethod
     def _duration(cls, value: object) -> object:
         if value in (None, ""):

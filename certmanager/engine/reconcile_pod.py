@@ -24,7 +24,7 @@ from certmanager.engine.timers import Timers
 from certmanager.x509.inspect import fingerprints
 
 REFUSAL_SECONDS = 300.0
-"""After a `no`, the same request is not sent again before this."""
+"""After a `no`, the same request is not sent again before this, unless `Policy` says otherwise."""
 COLLECT_SECONDS = 5.0
 """How long the garbage collector gets before we look whether a Secret without a pod is ours to delete."""
 LOOP_SECONDS = 30.0
@@ -42,6 +42,19 @@ class PodPorts:
     reporter: Reporter
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the administrator decides.
+
+    Attributes:
+        defaults: the settings that stand for what a pod does not say; a callable, because they may be reloaded.
+        refusal_seconds: after a `no`, the same request is not sent again before this.
+    """
+
+    defaults: Callable[[], Defaults]
+    refusal_seconds: float = REFUSAL_SECONDS
+
+
 class PodReconciler:
     """Thread-safe as long as no two threads reconcile the same key, which the queue guarantees.
 
@@ -50,19 +63,22 @@ class PodReconciler:
         ports: the clients.
         timers: where renewal times go.
         clock: now.
-        defaults: the settings that stand for what a pod does not say; a callable, because they may be reloaded.
+        policy: what the administrator decides.
     """
 
-    def __init__(
-        self, intake: Intake, ports: PodPorts, timers: Timers, clock: Clock, defaults: Callable[[], Defaults]
-    ) -> None:
+    def __init__(self, intake: Intake, ports: PodPorts, timers: Timers, clock: Clock, policy: Policy) -> None:
         self._intake = intake
         self._store = intake.store
         self._ports = ports
         self._timers = timers
         self._clock = clock
-        self._defaults = defaults
+        self._policy = policy
         self._refused: dict[PodKey, tuple[Request, float, Refused]] = {}
+
+    @property
+    def refusal_seconds(self) -> float:
+        """After a `no`, the same request is not sent again before this."""
+        return self._policy.refusal_seconds
 
     def reconcile(self, key: PodKey) -> Outcome:
         """Looks at one pod. Raises `NotYet` (retry) and `Refused` (said to the user by the worker)."""
@@ -87,7 +103,7 @@ class PodReconciler:
     # Gather
 
     def _gather(self, pod: Pod) -> decide.Situation:
-        request = decide_request(pod, self._store.services_for(pod), self._defaults())
+        request = decide_request(pod, self._store.services_for(pod), self._policy.defaults())
         anchors: frozenset[str] | None = None
         secret = None
         other_alive = False
@@ -132,7 +148,7 @@ class PodReconciler:
             case decide.Reject():
                 self._timers.cancel(key)
                 self._ports.reporter.warning(pod, decision.reason, decision.message)
-                return Outcome(decision.reason, REFUSAL_SECONDS)
+                return Outcome(decision.reason, self.refusal_seconds)
             case decide.Remove():
                 self._timers.cancel(key)
                 if secret is not None:
@@ -180,7 +196,7 @@ class PodReconciler:
         try:
             write = self._make(pod, request)
         except Refused as refusal:
-            self._refused[key] = (request, self._clock.monotonic() + REFUSAL_SECONDS, refusal)
+            self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
             raise
         current = self._store.pod(pod.namespace, pod.name)
         if current is None or current.uid != pod.uid or current.deleting:
@@ -224,7 +240,7 @@ class PodReconciler:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
             return Outcome("Adopted", 0.0)
         refusal = Refused(*decide.secret_name_taken(there))
-        self._refused[key] = (request, self._clock.monotonic() + REFUSAL_SECONDS, refusal)
+        self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
         raise refusal
 
     def _settle(self, key: PodKey, pod: Pod, issued: decide.Issue) -> Outcome:

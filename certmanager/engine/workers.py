@@ -17,7 +17,7 @@ from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import Reporter
-from certmanager.engine.reconcile_pod import REFUSAL_SECONDS, PodReconciler
+from certmanager.engine.reconcile_pod import PodReconciler
 from certmanager.engine.reconcile_role import RoleReconciler
 
 TELL_AFTER = 2
@@ -107,7 +107,7 @@ class Workers:
         except PodcertError as error:
             self._failures.pop(key, None)
             self._tell(key, error)
-            self._queue.add(key, REFUSAL_SECONDS * (1 + 0.2 * self._random()))
+            self._queue.add(key, self._pods.refusal_seconds * (1 + 0.2 * self._random()))
             return error.reason
         except Exception as error:  # noqa: BLE001 - a bug in one key must not end the thread that serves all others
             self._reporter.bug(key, error)

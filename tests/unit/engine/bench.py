@@ -7,7 +7,7 @@ from certmanager.domain.request import Defaults
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
 from certmanager.engine.queue import WorkQueue
-from certmanager.engine.reconcile_pod import PodPorts, PodReconciler
+from certmanager.engine.reconcile_pod import REFUSAL_SECONDS, PodPorts, PodReconciler, Policy
 from certmanager.engine.reconcile_role import RoleReconciler
 from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
@@ -32,7 +32,9 @@ DEFAULTS = Defaults(
 class Engine:
     """Everything between the watches and the clients; `run` works off what is ready now."""
 
-    def __init__(self, api: FakeApi | None = None, *, synced: bool = True) -> None:
+    def __init__(
+        self, api: FakeApi | None = None, *, synced: bool = True, refusal_seconds: float = REFUSAL_SECONDS
+    ) -> None:
         self.clock = FakeClock()
         self.api = api or FakeApi()
         self.vault = FakeVault()
@@ -42,7 +44,8 @@ class Engine:
         self.intake = Intake(Store(), queue, self.clock)
         self.timers = Timers(queue.add)
         ports = PodPorts(self.vault, self.maker, self.api, FakePods(self.api.pods), self.reporter)
-        self.pods = PodReconciler(self.intake, ports, self.timers, self.clock, lambda: DEFAULTS)
+        policy = Policy(lambda: DEFAULTS, refusal_seconds)
+        self.pods = PodReconciler(self.intake, ports, self.timers, self.clock, policy)
         self.roles = RoleReconciler(self.intake.store, self.api, self.clock)
         self.workers = Workers(self.intake, self.pods, self.roles, self.reporter, self.clock)
         if synced:

@@ -176,6 +176,16 @@ def test_a_refusal_is_told_and_not_asked_again_until_the_pod_changes_or_minutes_
     assert SECRET in engine.api.secrets
 
 
+def test_how_long_a_refusal_stands_can_be_set() -> None:
+    engine = Engine(refusal_seconds=5.0)
+    engine.vault.errors = [Refused("VaultRefused", "role pods does not allow it")]
+    enrolled(engine)
+    engine.run(4.9)
+    assert len(engine.vault.signs) == 1
+    engine.run(1.2)
+    assert SECRET in engine.api.secrets
+
+
 def test_a_rejected_pod_is_told_field_value_rule_and_remedy_and_nothing_is_signed() -> None:
     engine = Engine()
     enrolled(engine, pod(annotations={"ttl": "5 parsecs"}))
