@@ -19,12 +19,18 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmanager.cli import main
+from certmanager.domain.errors import NotYet
+from certmanager.vault.config import VaultConfig
+from certmanager.vault.login import Grant, KubernetesLogin
+from certmanager.vault.transport import Transport
 from tests.cluster import openbao
 from tests.cluster.openbao import DevServer, dev_server
+from tests.cluster.running import LocalCluster
 
 pytestmark = pytest.mark.cluster
 
 WEB = "web.default.svc.cluster.local"
+NAMESPACE = "bootstrap-tests"
 DOCS = Path(__file__).parents[2] / "docs/bootstrap.md"
 
 
@@ -62,7 +68,7 @@ def read(server: DevServer, path: str, method: str = "GET") -> dict[str, Any]:
 
 
 def write(server: DevServer, path: str, token: str | None = None, **body: Any) -> tuple[int, dict[str, Any]]:
-    status, answer = server.call("POST", path, body, token)
+    status, answer = server.call("POST", path, body, token=token)
     return status, answer or {}
 
 
@@ -244,7 +250,7 @@ def test_a_token_file_gets_a_token_that_can_sign_and_renew_and_nothing_else(read
     assert token not in first.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sign(ready, WEB, token)[0] == 200
-    assert ready.call("GET", "pki/roles/pods", None, token)[0] == 403
+    assert ready.call("GET", "pki/roles/pods", token=token)[0] == 403
     assert write(ready, "auth/token/renew-self", token)[1]["auth"]["lease_duration"] == 24 * 3600
     assert last_line(bootstrap(ready, "--token-file", str(file))) == "0 changed, 8 unchanged"
     assert file.read_text().strip() == token
@@ -327,6 +333,52 @@ def test_a_vault_outside_the_cluster_is_told_to_be_given_its_ca(bao: DevServer) 
     result = bootstrap(bao, "--auth=kubernetes")
     assert result.exit_code == 1
     assert "--kubernetes-ca-file" in result.stderr
+
+
+def test_the_manager_logs_in_as_its_service_account_and_nobody_else_does(
+    bao: DevServer, control_plane: LocalCluster, tmp_path: Path
+) -> None:
+    space = f"--namespace={NAMESPACE}"
+    control_plane.kubectl("create", "namespace", NAMESPACE)
+    for account in ("certificate-manager", "reviewer", "other"):
+        control_plane.kubectl("create", "serviceaccount", account, space)
+    delegator = ["--clusterrole=system:auth-delegator", f"--serviceaccount={NAMESPACE}:reviewer"]
+    control_plane.kubectl("create", "clusterrolebinding", f"{NAMESPACE}-reviewer", *delegator)
+    (tmp_path / "reviewer").write_text(control_plane.token(NAMESPACE, "reviewer"))
+    files = [f"--kubernetes-ca-file={control_plane.ca_file}", f"--reviewer-token-file={tmp_path}/reviewer"]
+    options = ["--auth=kubernetes", f"--kubernetes-host={control_plane.apiserver_url}", *files, space]
+    assert bootstrap(bao, *options).exit_code == 0
+    assert last_line(bootstrap(bao, *options)) == "0 changed, 9 unchanged"
+    transport = Transport(VaultConfig(bao.url))
+
+    def login(account: str, audience: str) -> Grant:
+        jwt = control_plane.kubectl("create", "token", account, space, f"--audience={audience}").stdout
+        (tmp_path / "jwt").write_text(jwt)
+        return KubernetesLogin("kubernetes", "podcert", tmp_path / "jwt").login(transport, None)
+
+    grant = login("certificate-manager", "vault")
+    assert sign(bao, WEB, grant.token)[0] == 200
+    assert (grant.ttl, grant.renewable) == (3600.0, True)
+    for account, audience in (("other", "vault"), ("certificate-manager", "elsewhere")):
+        with pytest.raises(NotYet, match="VaultLoginRefused"):
+            login(account, audience)
+    transport.close()
+
+
+def test_a_sealed_vault_is_told_and_nothing_is_lost(bao: DevServer) -> None:
+    assert bao.call("PUT", "sys/seal")[0] == 204
+    result = bootstrap(bao)
+    assert result.exit_code == 1
+    assert "Vault is sealed: unseal it" in result.stderr
+
+
+def test_a_token_file_in_a_folder_that_is_not_there_is_refused_before_anything_is_written(
+    bao: DevServer, tmp_path: Path
+) -> None:
+    result = bootstrap(bao, f"--token-file={tmp_path}/none/token")
+    assert result.exit_code == 1
+    assert "its folder is not there" in result.stderr
+    assert "pki/" not in read(bao, "sys/mounts")
 
 
 def test_wrong_options_end_with_2_and_an_absent_server_with_1(ready: DevServer) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 from certmanager.domain.errors import Refused
@@ -42,6 +44,7 @@ class TokenStep:
             if data is not None:
                 self._check(data)
                 return UNCHANGED
+        self._check_folder()
         role = self._plan.token_role
         create = commands.line("token", "create", f"-role={role}", "-field=token")
         command = f"(umask 077 && {create} > {shlex.quote(str(self._path))})"
@@ -50,24 +53,28 @@ class TokenStep:
 
     def write(self, write: Write) -> None:
         """Makes the token and puts it into the file, 0600 from the start, complete or not at all."""
-        self._check_folder()
         body = self._admin.write(write.call, write.payload)
         auth = body.get("auth")
         token = auth.get("client_token") if isinstance(auth, dict) else None
         if not isinstance(token, str) or not token:
             raise errors.unreadable(write.call, "it lacks auth.client_token")
-        beside = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(token + "\n")
-            beside.replace(self._path)
+            self._put(token + "\n")
         except OSError as error:
             problem = error.strerror
-            beside.unlink(missing_ok=True)
         else:
             return
         raise self._refused(f"cannot be written ({problem}), and the token made for it is lost")
+
+    def _put(self, text: str) -> None:
+        descriptor, beside = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(text)
+            Path(beside).replace(self._path)
+        except OSError:
+            Path(beside).unlink(missing_ok=True)
+            raise
 
     def _check_folder(self) -> None:
         if not os.access(self._path.parent, os.W_OK | os.X_OK):
