@@ -48,7 +48,7 @@ def run(command: Sequence[str], where: Surroundings | None = None, each: Callabl
         text=True,
         errors="replace",
         start_new_session=True,
-        preexec_fn=_end_with_parent,  # noqa: PLW1509 - between fork and exec it makes one system call, no lock
+        preexec_fn=end_with_parent,  # noqa: PLW1509 - between fork and exec it makes one system call, no lock
     ) as process:
         try:
             for line in process.stdout or ():
@@ -65,5 +65,6 @@ def run(command: Sequence[str], where: Surroundings | None = None, each: Callabl
     return output
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Ask the kernel to kill this process when the thread that made it ends; for `preexec_fn`, one system call, no lock."""
     _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -32,9 +32,11 @@ class DevServer:
     root_token: str = field(repr=False)
     sandbox: Sandbox
 
-    def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
+    def call(
+        self, method: str, path: str, body: object = None, *, token: str | None = None, timeout: float = 10.0
+    ) -> tuple[int, Any]:
         """Return status and decoded body of a request to `/v1/PATH`, with the root token unless one is given."""
-        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=10)
+        connection = http.client.HTTPConnection(self.url.removeprefix("http://"), timeout=timeout)
         try:
             headers = {"X-Vault-Token": self.root_token if token is None else token, "X-Vault-Request": "true"}
             connection.request(method, f"/v1/{path}", None if body is None else json.dumps(body), headers)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import images, node
+from tests.cluster import children, images, node
 from tests.cluster.api import Api, wait
 from tests.cluster.paths import ClusterError
 from tests.cluster.pki import Identity
