@@ -128,6 +128,7 @@ class Manager:
             "workers": f"{missing} of {self._settings.workers} threads have ended" if missing else None,
             "watches": f"the threads of {', '.join(dead)} have ended" if dead else None,
             "producers": None if self._producers.alive else "the thread has ended",
+            "events": None if self._events.alive else "the thread has ended",
         }
 
     def _ready(self) -> Mapping[str, str | None]:

@@ -96,6 +96,10 @@ class Reporter(Protocol):
         """A Warning Event, merged by pod and reason, never dropped."""
         ...
 
+    def issued(self, seconds: float) -> None:
+        """A pod's first certificate is stored, so many seconds after the pod's creation (which has whole seconds)."""
+        ...
+
     def problem(self, subject: str, reason: str, message: str) -> None:
         """Something that is not a pod's: logged, and counted by reason. `subject` is `<namespace>/<name>`."""
         ...

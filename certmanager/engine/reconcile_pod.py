@@ -258,6 +258,8 @@ class PodReconciler:
         secret = situation.secret
         if secret is not None and secret.bundle is not None:
             self._ports.reporter.normal(pod, "CertificateIssued", decide.issued_message(issued, secret))
+        if issued.reason is Reason.CERTIFICATE_MISSING:
+            self._ports.reporter.issued(situation.now - pod.created_at)
         if isinstance(situation.request, Request):
             for reason, message in advice(pod, situation.request):
                 self._ports.reporter.warning(pod, reason, message)

@@ -53,6 +53,7 @@ def pod(item: Obj) -> Pod:
         hostname=_text(spec, "hostname") or None,
         subdomain=_text(spec, "subdomain") or None,
         ips=_ips(status),
+        host_network=spec.get("hostNetwork") is True,
         owner=_owner(meta),
         delivery=_delivery(spec, status),
     )

@@ -49,6 +49,10 @@ class Reporter:
         self._events.warning(pod, reason, message)
         self._log.warning(message, reason=reason, namespace=pod.namespace, pod=pod.name, pod_uid=pod.uid)
 
+    def issued(self, seconds: float) -> None:
+        """A pod's first certificate is stored, so many seconds after the pod's creation."""
+        self._metrics.issued(max(0.0, seconds))
+
     def problem(self, subject: str, reason: str, message: str) -> None:
         """Something that is no pod's, such as a Role: the administrator reads it in the log."""
         self._log.warning(message, reason=reason, subject=subject)

@@ -59,6 +59,9 @@ class Cluster(Protocol):
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl with all rights; with `check` a failure raises ClusterError with kubectl's own words."""
 
+    def kubectl_command(self) -> list[str]:
+        """Return the words that start kubectl with all rights, for programs that run it themselves."""
+
     def token(self, namespace: str, service_account: str, seconds: int = 3600) -> str:
         """Return a token of a ServiceAccount."""
 

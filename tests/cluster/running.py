@@ -74,7 +74,15 @@ class LocalCluster:
         """
         command = [*self.kubectl_command(), *arguments]
         extra = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, **extra)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            preexec_fn=children.end_with_parent,  # noqa: PLW1509 - see there
+            **extra,
+        )
         if check and done.returncode != 0:
             message = f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
             raise ClusterError(message)

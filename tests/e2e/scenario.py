@@ -5,13 +5,20 @@ Shared by the demo and the end-to-end tests, so that what is shown is what is te
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster import children
 from tests.cluster.paths import ClusterError
 from tests.cluster.provider import Cluster
 
@@ -22,15 +29,6 @@ CERTS = "/var/run/secrets/certs"
 SERVER = "server.default.svc.cluster.local"
 ROOT_TOKEN = "my-root-token"
 """Of the dev server in manifests/vault-dev-deployment.yaml."""
-
-PREPARE_CA = (
-    "bao secrets enable pki",
-    "bao secrets tune -max-lease-ttl=87600h pki",
-    "bao write pki/root/generate/internal common_name='my app root CA' key_type=ec key_bits=256 ttl=87600h",
-    "bao write pki/roles/pods allowed_domains=svc.cluster.local allow_subdomains=true key_type=any require_cn=false max_ttl=72h",
-    "bao policy write pods -",
-    "bao write auth/token/roles/pods allowed_policies=pods orphan=true token_period=24h",
-)
 
 
 @dataclass(frozen=True)
@@ -85,33 +83,59 @@ class Scenario:
         """Output of kubectl; raises ClusterError when it fails."""
         return self.cluster.kubectl(*arguments, stdin=stdin, timeout=timeout).stdout
 
-    def vault(self, command: str, stdin: str | None = None) -> str:
-        """One command of the seed's tutorial, in the Vault pod, with the root token."""
-        shell = f"BAO_ADDR=http://127.0.0.1:8200 BAO_TOKEN={ROOT_TOKEN} {command}"
-        return self.kubectl("exec", "-n", "vault", "-i", "deploy/vault", "--", "sh", "-c", shell, stdin=stdin or "")
+    @contextlib.contextmanager
+    def vault(self) -> Iterator[dict[str, str]]:
+        """The environment in which `podcert` and `bao` reach the dev server with its root token, through a port-forward."""
+        command = [*self.cluster.kubectl_command(), "port-forward", "-n", "vault", "svc/vault", ":8200"]
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=children.end_with_parent,  # noqa: PLW1509 - see there
+        ) as process:
+            try:
+                assert process.stdout is not None
+                line = process.stdout.readline()
+                found = re.search(r"Forwarding from (127\.0\.0\.1:\d+)", line)
+                if found is None:
+                    raise ClusterError(f"kubectl port-forward to Vault: {line.strip()}")
+                # What it prints for each connection has to go somewhere, or the pipe fills.
+                threading.Thread(target=process.stdout.read, daemon=True).start()
+                yield {**os.environ, "VAULT_ADDR": f"http://{found[1]}", "VAULT_TOKEN": ROOT_TOKEN}
+            finally:
+                process.terminate()
+                process.wait(10)
 
     def deploy_vault(self) -> None:
-        """The dev server, with the CA, the role, the policy and the token role of the tutorial."""
-        self._say("Vault: manifests/vault-dev-deployment.yaml")
+        """The dev server."""
+        self._say("Vault: kubectl apply -f manifests/vault-dev-deployment.yaml")
         self.kubectl("apply", "-f", str(MANIFESTS / "vault-dev-deployment.yaml"))
         self.kubectl("rollout", "status", "-n", "vault", "deploy/vault", "--timeout=120s", timeout=130)
-        policy = (MANIFESTS / "policies" / "pods.hcl").read_text()
-        for command in PREPARE_CA:
-            self._say(f"  {command}")
-            self.vault(command, stdin=policy if command.endswith(" -") else None)
+
+    def bootstrap(self, token_file: Path) -> str:
+        """`podcert bootstrap`, with the manager's token into a file; returns what it printed."""
+        self._say("CA, roles, policy and the manager's token: podcert bootstrap")
+        command = [sys.executable, "-m", "certmanager", "bootstrap", "--token-file", str(token_file)]
+        with self.vault() as environment:
+            done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ClusterError(f"podcert bootstrap: {done.stderr.strip() or done.stdout.strip()}")
+        for line in done.stdout.splitlines():
+            if not line.startswith(" "):
+                self._say(f"  {line}")
+        return done.stdout
 
     def deploy_manager(self) -> None:
         """The manager and its token, in a namespace that enforces the restricted Pod Security profile."""
-        token = self.vault("bao token create -role=pods -field=token").strip()
-        self._say("Podcert: a token of role pods as Secret vault-token, then kubectl apply -k manifests/base")
         self.kubectl("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
-        secret = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "vault-token", "namespace": "podcert"},
-            "stringData": {"VAULT_TOKEN": token},
-        }
-        self.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
+        with tempfile.TemporaryDirectory(prefix="podcert-") as folder:
+            token = Path(folder) / "VAULT_TOKEN"
+            self.bootstrap(token)
+            self._say("Podcert: kubectl create secret generic vault-token, kubectl apply -k manifests/base")
+            create = ("create", "secret", "generic", "vault-token", "-n", "podcert", f"--from-file={token}")
+            secret = self.kubectl(*create, "--dry-run=client", "-o", "yaml")
+        self.kubectl("apply", "-f", "-", stdin=secret)
         self.kubectl("apply", "-k", str(MANIFESTS / "base"))
         self.kubectl("rollout", "status", "-n", "podcert", "deploy/certificate-manager", "--timeout=120s", timeout=130)
 
@@ -119,11 +143,17 @@ class Scenario:
         """Enforces the restricted Pod Security profile."""
         self.kubectl("label", "namespace", namespace, "--overwrite", "pod-security.kubernetes.io/enforce=restricted")
 
-    def deploy_pods(self) -> None:
-        """Client and server, with the fetcher as init container."""
-        self._say("Pods: manifests/automatic-certificate-enrollment-2.yaml")
-        self.kubectl("apply", "-f", str(MANIFESTS / "automatic-certificate-enrollment-2.yaml"))
+    def deploy_pods(self, manifest: int = 2, mode: str = "sign") -> None:
+        """Client and server of manifest 1 (mounted Secret) or 2 (init container), with the key made by `mode`."""
+        file = str(MANIFESTS / f"automatic-certificate-enrollment-{manifest}.yaml")
+        self._say(f"Pods: {file.removeprefix(str(ROOT) + '/')}, podcert.io/mode={mode}")
+        annotated = self.kubectl("annotate", "--local", "-f", file, "-o", "yaml", f"podcert.io/mode={mode}")
+        self.kubectl("apply", "-f", "-", stdin=annotated)
         self.kubectl("wait", "--for=condition=Ready", "pod/server", "pod/client", "--timeout=120s", timeout=130)
+
+    def remove_pods(self) -> None:
+        """Deletes client and server; their Secrets go with them."""
+        self.kubectl("delete", "pod", "server", "client", "--ignore-not-found", "--wait")
 
     def handshake(self, connect: str = f"{SERVER}:4433", name: str = SERVER) -> Handshake:
         """The seed's test procedure: openssl in the client's pod against the server's Service.

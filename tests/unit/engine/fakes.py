@@ -167,12 +167,16 @@ class FakeReporter:
     outcomes: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
     bugs: list[type[BaseException]] = field(default_factory=list)
+    first_certificates: int = 0
 
     def normal(self, pod: Pod, reason: str, message: str) -> None:
         self.normals.append((pod.name, reason))
 
     def warning(self, pod: Pod, reason: str, message: str) -> None:
         self.warnings.append((pod.name, reason, message))
+
+    def issued(self, seconds: float) -> None:
+        self.first_certificates += 1
 
     def problem(self, subject: str, reason: str, message: str) -> None:
         self.problems.append((subject, reason))

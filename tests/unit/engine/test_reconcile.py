@@ -31,7 +31,7 @@ def test_a_labelled_pod_gets_a_secret_and_its_account_a_role_and_then_nothing_mo
     assert engine.reporter.normals == [("web", "CertificateIssued")]
     engine.intake.resync()
     engine.run(10)
-    assert (len(engine.vault.signs), engine.api.writes) == (1, 1)
+    assert (len(engine.vault.signs), engine.api.writes, engine.reporter.first_certificates) == (1, 1, 1)
 
 
 def test_a_pod_without_a_service_waits_a_quarter_of_a_second_for_one() -> None:

@@ -92,6 +92,12 @@ def test_a_pod_that_ended_is_finished(phase: str, finished: bool) -> None:
     assert project.pod(changed("status/phase", phase)).finished is finished
 
 
+@pytest.mark.parametrize("spec", [{}, {"hostNetwork": False}, {"hostNetwork": True}])
+def test_a_pod_in_the_nodes_network_is_told_apart(spec: dict[str, bool]) -> None:
+    pod = project.pod({"metadata": {"name": "a", "namespace": "b", "uid": "c"}, "spec": spec})
+    assert pod.host_network is spec.get("hostNetwork", False)
+
+
 def test_a_pod_with_a_deletion_timestamp_is_deleting() -> None:
     assert project.pod(changed("metadata/deletionTimestamp", "2026-11-22T12:00:00Z")).deleting
 
