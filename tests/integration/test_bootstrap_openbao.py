@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import re
@@ -72,15 +73,22 @@ def write(server: DevServer, path: str, token: str | None = None, **body: Any) -
     return status, answer or {}
 
 
-def csr(name: str) -> str:
+def csr(*names: str) -> str:
+    """A CSR without a subject, of DNS names, IP addresses and URIs."""
     key = ec.generate_private_key(ec.SECP256R1())
     made = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name([]))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=True)
+        .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=True)
         .sign(key, hashes.SHA256())
     )
     return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def general_name(name: str) -> x509.GeneralName:
+    if "://" in name:
+        return x509.UniformResourceIdentifier(name)
+    return x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdecimal() else x509.DNSName(name)
 
 
 def sign(server: DevServer, name: str, token: str | None = None) -> tuple[int, dict[str, Any]]:
@@ -242,11 +250,32 @@ def test_the_short_names_need_the_domains_that_the_docs_name(ready: DevServer) -
         assert write(ready, "short/sign/pods", csr=csr(name))[0] == status, name
 
 
+def test_what_an_option_lets_pass_is_refused_without_it(ready: DevServer) -> None:
+    options = ["--trust-domain=example.org", "--allow-ip-sans", "--allow-wildcards"]
+    others = ["--mount=wide", "--policy=wide", "--token-role=wide"]
+    assert bootstrap(ready, *options, *others).exit_code == 0
+    for name in ("spiffe://example.org/ns/shop/sa/web", "10.0.0.1", f"*.{WEB}"):
+        assert write(ready, "wide/sign/pods", csr=csr(WEB, name))[0] == 200, name
+        assert write(ready, "pki/sign/pods", csr=csr(WEB, name))[0] == 400, name
+    assert write(ready, "wide/sign/pods", csr=csr(WEB, "spiffe://evil.example/ns/shop/sa/web"))[0] == 400
+
+
+def test_a_certificate_lives_as_long_as_the_options_say(ready: DevServer) -> None:
+    for ttl, hours in ((None, 24), ("100h", 72)):
+        body = {"csr": csr(WEB)} | ({"ttl": ttl} if ttl else {})
+        certificate = x509.load_pem_x509_certificate(
+            write(ready, "pki/sign/pods", **body)[1]["data"]["certificate"].encode()
+        )
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        assert lifetime.total_seconds() == hours * 3600 + 30  # Vault sets notBefore 30 s back
+
+
 def test_a_token_file_gets_a_token_that_can_sign_and_renew_and_nothing_else(ready: DevServer, tmp_path: Path) -> None:
     file = tmp_path / "vault token"
     first = bootstrap(ready, "--token-file", str(file))
     assert first.exit_code == 0
     token = file.read_text().strip()
+    assert token
     assert token not in first.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sign(ready, WEB, token)[0] == 200
@@ -275,8 +304,10 @@ def test_a_token_file_that_holds_something_else_is_not_overwritten(
 
 def test_the_dry_run_of_a_token_file_makes_one_too(ready: DevServer, tmp_path: Path) -> None:
     file = tmp_path / "it's here"
+    file.write_text("hvs.deaddeaddead")
+    file.chmod(0o644)
     dry = bootstrap(ready, "--dry-run", "--token-file", str(file))
-    assert not file.exists()
+    assert file.read_text() == "hvs.deaddeaddead"
     paste(ready, dry.stdout, tmp_path / "bin")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert last_line(bootstrap(ready, "--token-file", str(file))) == "0 changed, 8 unchanged"
@@ -320,6 +351,17 @@ def test_rights_that_lack_for_writing_are_all_told_before_anything_is_written(ba
     assert 'path "sys/auth/kubernetes" { capabilities = ["update", "sudo"] }' in result.stderr
     assert "pki/" not in read(bao, "sys/mounts")
     assert bootstrap(bao, "--dry-run", token=limited(bao, "reader", reader)).exit_code == 0
+
+
+def test_the_right_to_patch_a_role_is_told_apart_from_the_right_to_write_it(ready: DevServer) -> None:
+    assert write(ready, "pki/roles/pods", allow_any_name=True)[0] == 200
+    writer = 'path "*" { capabilities = ["create", "read", "update", "list", "sudo"] }'
+    result = bootstrap(ready, "-o", "json", token=limited(ready, "writer", writer))
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["reason"] == "VaultPolicyForbids"
+    assert 'path "pki/roles/pods" { capabilities = ["patch"] }' in error["message"]
+    assert bootstrap(ready).exit_code == 0
 
 
 def test_a_token_that_vault_does_not_know_is_told_from_one_without_rights(ready: DevServer) -> None:

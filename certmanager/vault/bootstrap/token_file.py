@@ -47,7 +47,9 @@ class TokenStep:
         self._check_folder()
         role = self._plan.token_role
         create = commands.line("token", "create", f"-role={role}", "-field=token")
-        command = f"(umask 077 && {create} > {shlex.quote(str(self._path))})"
+        file = shlex.quote(str(self._path))
+        # A file that is there would keep its mode.
+        command = f"(umask 077 && rm -f -- {file} && {create} > {file})"
         difference = Difference("token", "expired or revoked" if found else "absent", f"a new one of token role {role}")
         return Decision((difference,), Write(Call("POST", f"auth/token/create/{role}"), {}, command))
 

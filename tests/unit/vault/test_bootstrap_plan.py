@@ -203,6 +203,10 @@ def test_options_that_contradict_each_other_are_refused(options: dict[str, objec
         from_options(options)
 
 
+def test_the_roots_lifetime_limits_nothing_where_no_root_is_made() -> None:
+    assert from_options({"root": False, "root_ttl": "1h"}).max_ttl == Duration(72 * 3600)
+
+
 def test_a_reviewer_token_file_that_holds_something_else_is_refused_without_its_content(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("hvs.secretsecret")
