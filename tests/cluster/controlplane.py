@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,17 @@ SERVICES = "10.96.0.0/16"
 FIRST_SERVICE = "10.96.0.1"
 PODS = "10.244.0.0/16"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+MANAGER = "system:serviceaccount:podcert:certificate-manager"
+"""The manager's user, whose requests the API server writes down (without their bodies)."""
 POD_CERTIFICATE_GATES = ("PodCertificateRequest", "ClusterTrustBundle", "ClusterTrustBundleProjection")
+
+
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata", "users": [MANAGER]}, {"level": "None"}],
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class Plan:
         address: the IP address that the API server listens on and is reached by.
         port: its port.
         pod_certificates: switch on the API of native pod certificates.
+        audit: write down what the manager asks for.
     """
 
     kube: Path
@@ -35,11 +47,22 @@ class Plan:
     address: str
     port: int
     pod_certificates: bool = False
+    audit: bool = False
 
     @property
     def url(self) -> str:
         """Return the API server's address as a URL."""
         return f"https://{self.address}:{self.port}"
+
+    @property
+    def audit_log(self) -> Path:
+        """Return where the API server writes what the manager asked for, one JSON document a line."""
+        return self.folder / "logs" / "audit.log"
+
+    @property
+    def audit_policy(self) -> Path:
+        """Return the file that says whose requests are written down: only the manager's."""
+        return self.folder / "conf" / "audit.json"
 
     @property
     def gates(self) -> str:
@@ -60,7 +83,7 @@ class Credentials:
 
 
 def credentials(plan: Plan, now: datetime.datetime, users: dict[str, pki.Subject]) -> Credentials:
-    """Make the CA, the server's certificate, the admin's and one kubeconfig for each of `users`."""
+    """Make the CA, the server's certificate, the admin's and one kubeconfig for each of `users`, and the audit policy."""
     authority = pki.Authority(plan.folder / "pki", now)
     (plan.folder / "conf").mkdir(mode=0o700, exist_ok=True)
     names = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", ISSUER.removeprefix("https://"))
@@ -79,6 +102,7 @@ def credentials(plan: Plan, now: datetime.datetime, users: dict[str, pki.Subject
         identities[user] = authority.issue(user, subject)
         kubeconfigs[user] = plan.folder / "conf" / f"{user}.kubeconfig"
         pki.write(kubeconfigs[user], pki.kubeconfig(plan.url, authority.certificate, identities[user]))
+    plan.audit_policy.write_text(json.dumps(AUDIT_POLICY))
     token_key = pki.service_account_key(plan.folder / "pki" / "tokens.key")
     return Credentials(authority, server, kubelet_client, identities["admin"], token_key, kubeconfigs)
 
@@ -125,6 +149,8 @@ def apiserver(plan: Plan, made: Credentials) -> Part:
         "endpoint-reconciler-type": "none" if plan.address.startswith("127.") else "lease",
         "profiling": "false",
     }
+    if plan.audit:
+        flags |= {"audit-policy-file": plan.audit_policy, "audit-log-path": plan.audit_log}
     if plan.pod_certificates:
         flags |= {"feature-gates": plan.gates, "runtime-config": "certificates.k8s.io/v1beta1=true"}
     return Part("apiserver", [str(plan.kube), "apiserver", *_flags(flags)])

@@ -132,7 +132,7 @@ def cluster(name: str = "podcert", **options: Any) -> Iterator[LocalCluster]:
 
     Args:
         name: 1 to 20 lower-case letters, digits, dashes.
-        options: the other fields of `provider.Spec`: `node` (default True), `images`, `pod_certificates`, `quiet`.
+        options: the other fields of `provider.Spec`: `node` (default True), `images`, `pod_certificates`, `audit`, `quiet`.
     """
     provider = Local()
     running = provider.up(Spec(name, **options))
@@ -152,7 +152,7 @@ def _up(start: _Start, kube: Path) -> LocalCluster:
     link = addresses.link(claim.number)
     address, port = (link.inside, 6443) if spec.node else ("127.0.0.1", claim.number)
     data = Path(node.DATA) if spec.node else folder / "data"
-    plan = controlplane.Plan(kube, folder, data, address, port, spec.pod_certificates)
+    plan = controlplane.Plan(kube, folder, data, address, port, spec.pod_certificates, spec.audit)
     made = controlplane.credentials(plan, datetime.datetime.now(datetime.UTC), node.USERS if spec.node else {})
     left = [str(folder / each) for each in ("data", "pki", "conf", "cluster.json", "etcd.sock", "etcd-peer.sock")]
     keep = Keep(start.locks, paths=left)

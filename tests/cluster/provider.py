@@ -21,6 +21,7 @@ class Spec:
         node: with a node, pods run in containers; without one there is an API server and nothing more.
         images: names of this project's images (`images.NAMES`) to build and load before the cluster counts as ready.
         pod_certificates: switch on the API of native pod certificates (PodCertificateRequest).
+        audit: the API server writes what the manager asked for into `audit.log` beside the parts' logs.
         quiet: no lines on stderr about the start.
     """
 
@@ -28,6 +29,7 @@ class Spec:
     node: bool = True
     images: Sequence[str] = ()
     pod_certificates: bool = False
+    audit: bool = False
     quiet: bool = False
 
 
