@@ -80,7 +80,7 @@ class LocalCluster:
             text=True,
             check=False,
             timeout=timeout,
-            preexec_fn=children.end_with_parent,  # noqa: PLW1509 - see there
+            preexec_fn=children.end_with_parent,
             **extra,
         )
         if check and done.returncode != 0:
