@@ -33,7 +33,7 @@ def need(reason: str | None) -> None:
 def control_plane() -> Iterator[LocalCluster]:
     """Return a cluster without a node: real API server, etcd, controllers, on the loopback."""
     need(local.missing(node=False))
-    with local.cluster(f"cp-{RUN}", node=False, audit=True) as running:
+    with local.cluster(f"cp-{RUN}", node=False) as running:
         yield running
 
 
