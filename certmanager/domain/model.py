@@ -90,9 +90,13 @@ class Delivery:
         mounts: names of the Secrets that its volumes (also projected ones) mount.
         served_serial: serial of the certificate that the files hold, from the fetcher's termination message, or None.
         served_not_after: that certificate's end, or None.
+        sidecar: the fetcher stays beside the application (an init container with restartPolicy Always) and follows the Secret.
+        reload_problem: why the sidecar could not make the application reload, by its last termination message, or None.
     """
 
     fetcher: bool = False
+    sidecar: bool = False
+    reload_problem: str | None = None
     mounts: frozenset[str] = frozenset()
     served_serial: str | None = None
     served_not_after: float | None = None
@@ -104,6 +108,7 @@ class Pod:
 
     `annotations` holds only `podcert.io/…` ones, without the prefix. `finished` is phase Succeeded or Failed;
     `deleting` means that it has a deletionTimestamp. With `host_network` its `ips` are the node's, not its own.
+    `ready` is its condition Ready.
     """
 
     namespace: str
@@ -122,11 +127,44 @@ class Pod:
     owner: Owner | None = None
     delivery: Delivery = field(default_factory=Delivery)
     host_network: bool = False
+    ready: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
         """(namespace, name)."""
         return (self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment, StatefulSet or DaemonSet, as rolling it needs.
+
+    Attributes:
+        selector: its matchLabels; `selector_is_simple` is False when there are matchExpressions beside them.
+        template_labels, template_annotations: of its pod template; the annotations only `podcert.io/…`, without the prefix.
+        paused: a paused Deployment.
+        on_delete: update strategy OnDelete: pods are replaced when somebody deletes them.
+        partition: a StatefulSet's; pods with a lower ordinal are not updated.
+        replicas: wanted.
+        settled: the controller has seen the newest template, and every pod that it updates is updated and available.
+        restarted_for: the template's annotation `podcert.io/restarted-for`, or None.
+    """
+
+    namespace: str
+    kind: str
+    name: str
+    uid: str
+    resource_version: int
+    selector: Mapping[str, str]
+    selector_is_simple: bool
+    template_labels: Mapping[str, str]
+    template_annotations: Mapping[str, str]
+    paused: bool
+    on_delete: bool
+    partition: int
+    replicas: int
+    settled: bool
+    restarted_for: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from certmanager.domain.model import Bundle, Material, Names, Pod, Request, SecretWrite, Signed, StoredSecret
+from certmanager.domain.model import (
+    Bundle,
+    Material,
+    Names,
+    Owner,
+    Pod,
+    Request,
+    SecretWrite,
+    Signed,
+    StoredSecret,
+    Workload,
+)
 
 
 class CertificateAuthority(Protocol):
@@ -71,6 +82,32 @@ class PodReader(Protocol):
 
     def read(self, namespace: str, name: str) -> Pod | None:
         """GET, labelled or not; None when it is not there."""
+        ...
+
+
+class Workloads(Protocol):
+    """What makes pods: Deployments, StatefulSets, DaemonSets; and the Eviction API."""
+
+    def read(self, namespace: str, kind: str, name: str) -> Workload | None:
+        """GET; None when it is not there or of another kind than the three."""
+        ...
+
+    def controller(self, namespace: str, owner: Owner) -> Owner | None:
+        """The controlling owner of a ReplicaSet (`owner`), if the live ReplicaSet has `owner`'s uid; else None."""
+        ...
+
+    def restart(self, workload: Workload, value: str) -> None:
+        """Sets the template's annotation `podcert.io/restarted-for` to `value`, as `kubectl rollout restart` sets its own.
+
+        Names `workload`'s uid and resourceVersion. Raises `Conflict`, `NotFound`.
+        """
+        ...
+
+    def evict(self, pod: Pod) -> None:
+        """`POST …/pods/<name>/eviction` with the pod's uid as precondition; a pod that is gone is success.
+
+        Raises `NotYet` (`DisruptionBudget`) when a PodDisruptionBudget says no.
+        """
         ...
 
 
