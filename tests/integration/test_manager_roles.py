@@ -90,8 +90,9 @@ def manager(shared_world: World, proxy: Proxy) -> Iterator[Manager]:
     for role, case in CASES.items():
         case.spoil(shared_world, role)
     shared_world.policy(_policy(shared_world))
-    settings = {"PODCERT_ROLES": ",".join(CASES), "PODCERT_REFUSAL_RETRY": f"{RETRY_SECONDS}s"}
-    with running(shared_world.launch(vault_url=proxy.url, **settings)) as started:
+    retry = f"{RETRY_SECONDS}s"
+    launch = shared_world.launch(vault_url=proxy.url, PODCERT_ROLES=",".join(CASES), PODCERT_REFUSAL_RETRY=retry)
+    with running(launch) as started:
         yield started
 
 
