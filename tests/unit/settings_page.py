@@ -84,7 +84,7 @@ def _durations() -> frozenset[str]:
 
 
 def _values(name: str, field: FieldInfo) -> str:
-X
+    kind = "a duration" if name in _durations() else next(_kinds(field.annotation), "text")
     limits = [_limit(each) for each in field.metadata]
     return ", ".join([kind, *(limit for limit in limits if limit)])
 
