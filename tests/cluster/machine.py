@@ -80,20 +80,23 @@ def install() -> None:
         try:
             _without_services(command)
         except ClusterError:
-            # Lists may be absent or old; an update is only worth its time then.
+            # Interrupted the last time, or lists that are absent or old: only then is the time for this well spent.
+            _without_services(["dpkg", "--configure", "-a"])
             _without_services(["apt-get", "update", "-qq"])
             _without_services(command)
 
 
 def _without_services(command: list[str]) -> None:
-    """Run an apt command with a policy-rc.d that refuses every start, in a mount namespace of its own."""
-    refuse = 'printf "#!/bin/sh\\nexit 101\\n" > /run/podcert-policy && chmod 755 /run/podcert-policy'
+    """Run an apt command while policy-rc.d refuses every service's start, in a mount namespace of its own.
+
+    The refusal is on a private tmpfs; where there was no policy-rc.d, an empty file serves as mount point meanwhile.
+    """
     script = (
-        f"trap 'rm -f /run/podcert-policy' EXIT; {refuse}; "
-        "[ -e /usr/sbin/policy-rc.d ] || { touch /usr/sbin/policy-rc.d; made=1; }; "
-        "mount --bind /run/podcert-policy /usr/sbin/policy-rc.d; "
+        "policy=/usr/sbin/policy-rc.d; [ -s $policy ] || { touch $policy; made=1; }; "
+        "mount -t tmpfs podcert /mnt && printf '#!/bin/sh\nexit 101\n' > /mnt/policy && chmod 755 /mnt/policy && "
+        "mount --bind /mnt/policy $policy && umount -l /mnt || exit 1; "
         'status=0; "$@" || status=$?; '
-        'umount /usr/sbin/policy-rc.d; [ -z "${made:-}" ] || rm -f /usr/sbin/policy-rc.d; exit $status'
+        'umount $policy; [ -z "${made:-}" ] || rm -f $policy; exit $status'
     )
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     children.run(["sh", "-uc", script, "sh", *command], children.Surroundings(environment=environment))

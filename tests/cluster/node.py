@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.cluster import controlplane, pki
 from tests.cluster.addresses import Link
 from tests.cluster.api import Api
+from tests.cluster.images import PAUSE
 from tests.cluster.paths import ClusterError
 from tests.cluster.sandbox import Part, Sandbox
 
@@ -23,7 +24,6 @@ NAME = "podcert-node"
 DATA = "/run/podcert"
 SOCKET = f"{DATA}/containerd.sock"
 DNS = "10.96.0.10"
-PAUSE = "docker.io/local/pause:1"
 PLUGINS = "/usr/lib/cni"
 USERS = {
     "kubelet": pki.Subject(f"system:node:{NAME}", ("system:nodes",)),

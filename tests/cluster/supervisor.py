@@ -143,10 +143,13 @@ class Supervisor:
                 self.exits[name] = status
 
     def kill_all(self) -> None:
-        """Kill the parts at once; as process 1 the kernel would, without a namespace we must."""
+        """Kill the parts and wait for their end; as process 1 the kernel would, without a namespace we must."""
         for pid in self.pids.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        for pid in self.pids.values():
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def _read_line(connection: socket.socket) -> bytes:

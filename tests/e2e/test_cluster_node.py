@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import addresses, local, paths
+from tests.cluster import addresses, images, local, paths
 from tests.cluster.node import KERNEL
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.running import LocalCluster
@@ -80,14 +82,32 @@ def test_restricted_pods_reach_a_service_by_its_name_and_kubectl_reaches_them(cl
     cluster.kubectl("delete", "namespace", "node-test", "--wait=false")
 
 
-def test_the_images_run_as_a_user_without_rights_and_hold_only_what_they_need(cluster: LocalCluster) -> None:
+def test_the_node_has_this_projects_images(cluster: LocalCluster) -> None:
     listed = cluster.exec_in_sandbox(
         ["ctr", "--address=/run/podcert/containerd.sock", "-n=k8s.io", "images", "ls", "-q"]
     )
-    for reference in ("certificate-manager:0.1.0", "certificate-fetcher:0.1.0", "podcert-example:0.1.0"):
-        assert f"docker.io/library/{reference}" in listed.stdout
-    assert "docker.io/openbao/openbao:2.7.2" in listed.stdout
+    assert {source.reference for source in images.SOURCES.values()} <= set(listed.stdout.split())
     cluster.check()
+
+
+@pytest.mark.parametrize("name", images.NAMES)
+def test_an_image_runs_as_a_user_without_rights_and_its_start_needs_no_shell(cluster: LocalCluster, name: str) -> None:
+    (image,) = images.build([name])
+    config = json.loads(images.store().blob(image.blobs[1]).read_bytes())["config"]
+    assert config["User"] == "65532:65532"
+    words = [*config.get("Entrypoint", []), *config.get("Cmd", [])]
+    assert words
+    assert not words[0].endswith("sh")
+
+
+def test_the_fetchers_image_adds_the_package_fetcher_and_nothing_else(cluster: LocalCluster) -> None:
+    (image,) = images.build(["certificate-fetcher"])
+    with tarfile.open(images.store().blob(image.blobs[-1])) as layer:
+        added = [member.name for member in layer if not member.isdir()]
+    assert "opt/podcert/__main__.py" in added
+    strange = [each for each in added if not re.match(r"opt/podcert/(__main__|__pycache__/__main__|fetcher/)", each)]
+    # buildah leaves empty mount points of its own in a layer.
+    assert [each for each in strange if not each.startswith(("etc/", "run/", "dev/", "proc/", "sys/"))] == []
 
 
 def test_the_machines_kernel_settings_are_not_the_ones_that_the_kubelet_sees(cluster: LocalCluster) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from tests.cluster.paths import REPOSITORY, ClusterError, try_lock
 from tests.cluster.sandbox import Keep, Part, Sandbox
+from tests.conftest import need
 
-NAMESPACES = [False, pytest.param(True, marks=pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root"))]
 DRIVER = """
 import os, sys, time
 from pathlib import Path
@@ -50,6 +50,12 @@ def is_free(lock: Path) -> bool:
         return False
     os.close(held)
     return True
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "namespaces"])
+def namespaces(request: pytest.FixtureRequest) -> bool:
+    need("namespaces need root" if request.param and os.geteuid() != 0 else None)
+    return bool(request.param)
 
 
 @pytest.fixture
@@ -101,7 +107,6 @@ def processes(folder: Path) -> set[int]:
     return found
 
 
-@pytest.mark.parametrize("namespaces", NAMESPACES)
 def test_when_the_driver_is_killed_no_process_and_no_file_stays(folder: Path, namespaces: bool) -> None:
     with drive(folder, namespaces=namespaces, keep=False):
         inside = processes(folder)
@@ -111,7 +116,6 @@ def test_when_the_driver_is_killed_no_process_and_no_file_stays(folder: Path, na
     assert not (folder / "left").exists()
 
 
-@pytest.mark.parametrize("namespaces", NAMESPACES)
 def test_a_kept_sandbox_outlives_its_driver_and_ends_when_asked(folder: Path, namespaces: bool) -> None:
     with drive(folder, namespaces=namespaces, keep=True):
         inside = processes(folder)
@@ -122,7 +126,6 @@ def test_a_kept_sandbox_outlives_its_driver_and_ends_when_asked(folder: Path, na
     assert until(lambda: not any(lives(pid) for pid in inside))
 
 
-@pytest.mark.parametrize("namespaces", NAMESPACES)
 def test_when_the_supervisor_is_killed_its_parts_end_too(folder: Path, namespaces: bool) -> None:
     with drive(folder, namespaces=namespaces, keep=False):
         inside = processes(folder)
