@@ -201,7 +201,8 @@ def _start_node(start: _Start, running: LocalCluster, plan: controlplane.Plan, m
         node.dns(plan, made),
     ):
         sandbox.run(part)
-    start.say(f"loading images: {', '.join(['pause', *start.spec.images])}")
-    running.load_images(["pause", *start.spec.images])
+    wanted = ["pause", *start.spec.images]
+    start.say(f"loading images: {', '.join(wanted)}")
+    running.load_images(wanted)
     start.say("waiting for the node")
     wait("the node", lambda: running.api.node_ready(node.NAME), NODE_SECONDS, running.check)
