@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -72,6 +73,7 @@ class Pod:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_hear_interrupts,  # noqa: PLW1509 - one call between fork and exec
         )
 
     def run(self, *arguments: str, **changes: str) -> Ended:
@@ -89,6 +91,11 @@ class Pod:
     def is_untouched(self) -> bool:
         """True if nothing at all is in the volume."""
         return not list(self.volume.iterdir())
+
+
+def _hear_interrupts() -> None:
+    """A job in the background inherits an ignored SIGINT from its shell; a container does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def finish(process: "subprocess.Popen[str]") -> Ended:

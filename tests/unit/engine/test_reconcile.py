@@ -180,9 +180,9 @@ def test_how_long_a_refusal_stands_can_be_set() -> None:
     engine = Engine(refusal_seconds=5.0)
     engine.vault.errors = [Refused("VaultRefused", "role pods does not allow it")]
     enrolled(engine)
-    engine.run(4.9)
+    engine.run(3.9)
     assert len(engine.vault.signs) == 1
-    engine.run(1.2)
+    engine.run(2.2)
     assert SECRET in engine.api.secrets
 
 
