@@ -83,13 +83,12 @@ class Installed:
         """The environment that the manifest gives the manager."""
         return {each["name"]: each["value"] for each in self.pod["containers"][0]["env"]}
 
-    def launch(self, vault_url: str, vault_token: str, folder: Path) -> Launch:
-        """Return how to run this variant's manager here; `vault_token` may be empty where none is needed."""
+    def launch(self, vault_url: str, token_file: Path, folder: Path) -> Launch:
+        """Return how to run this variant's manager here; `token_file` need not exist where no Vault token is needed."""
         account = self.pod["serviceAccountName"]
-        kubeconfig, token, login = folder / "kubeconfig", folder / "vault-token", folder / "vault-login"
+        kubeconfig, login = folder / "kubeconfig", folder / "vault-login"
         pki.write(kubeconfig, _kubeconfig(self.cluster, self.cluster.token("podcert", account)))
-        pki.write(token, vault_token.encode())
-        own = {"VAULT_ADDR": vault_url, "PODCERT_TOKEN_FILE": str(token)}
+        own = {"VAULT_ADDR": vault_url, "PODCERT_TOKEN_FILE": str(token_file)}
         for volume in self.pod["volumes"]:
             for source in volume.get("projected", {}).get("sources", []):
                 wanted = source["serviceAccountToken"]
@@ -98,7 +97,7 @@ class Installed:
                 pki.write(login, jwt.encode())
                 own["PODCERT_AUTH_JWT_FILE"] = str(login)
         settings = {name: own.get(name, value) for name, value in self.environment.items()}
-        return Launch(kubeconfig, vault_url, token, folder, settings)
+        return Launch(kubeconfig, vault_url, token_file, folder, settings)
 
 
 @contextlib.contextmanager
