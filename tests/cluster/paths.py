@@ -1,7 +1,7 @@
 """Where the cluster keeps things, and the locks that say whose they are.
 
 Two places: the cache (binary, images; survives) and the run folder (one folder for each cluster; temporary). Every
-lock is a flock on a file that is never removed: the kernel frees it when its last holder ends, so none goes stale.
+lock is a flock: the kernel frees it when its last holder ends, so none goes stale.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tests.cluster.keeper import remove_cgroups
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?")
 CGROUPS = Path("/sys/fs/cgroup")
+LOGS_KEPT = 5
 
 
 class ClusterError(Exception):
@@ -64,13 +65,19 @@ def run_root() -> Path:
 def try_lock(path: Path) -> int | None:
     """Take the lock at `path` if it is free: an open descriptor (close it to let go), else None."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last holder may have removed the file meanwhile; a lock on a file without a name keeps nobody out.
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
         os.close(descriptor)
-        return None
-    return descriptor
 
 
 @contextlib.contextmanager
@@ -129,19 +136,26 @@ def cgroup_folders(name: str) -> list[str]:
 def sweep() -> list[str]:
     """Remove what clusters left whose whole process tree was killed; return their names.
 
-    Folders of live clusters are recognised by their lock. Logs stay until a cluster of the same name starts.
+    Folders of live clusters are recognised by their lock. Logs stay until a cluster of the same name starts, those of
+    the `LOGS_KEPT` clusters that ended last.
     """
-    swept = []
+    swept, ended = [], []
     for folder in sorted(run_root().iterdir()):
         if not folder.is_dir() or not NAME.fullmatch(folder.name):
             continue
         held = try_lock(folder.with_suffix(".lock"))
         if held is None:
             continue
-        for entry in folder.iterdir():
-            if entry.name != "logs":
-                swept.append(folder.name)
-                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+        left = [entry for entry in folder.iterdir() if entry.name != "logs"]
+        for entry in left:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
         remove_cgroups([path for path in cgroup_folders(folder.name) if Path(path).is_dir()])
+        swept += [folder.name] if left else []
+        ended.append((folder.stat().st_mtime, folder))
         os.close(held)
-    return sorted(set(swept))
+    for _, folder in sorted(ended)[:-LOGS_KEPT]:
+        if (held := try_lock(folder.with_suffix(".lock"))) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".lock").unlink(missing_ok=True)
+            os.close(held)
+    return swept

@@ -129,6 +129,30 @@ def test_sweeping_spares_live_clusters_and_logs(tmp_path: Path, monkeypatch: pyt
     assert (paths.run_root() / "live" / "pki").is_dir()
 
 
+def test_only_the_logs_of_the_clusters_that_ended_last_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODCERT_RUN", str(tmp_path / "run"))
+    for number in range(paths.LOGS_KEPT + 2):
+        folder = paths.run_root() / f"old-{number}"
+        (folder / "logs").mkdir(parents=True)
+        os.utime(folder, (number, number))
+    sweep()
+    assert sorted(each.name for each in paths.run_root().glob("old-?")) == [f"old-{each}" for each in range(2, 7)]
+    assert not (paths.run_root() / "old-0.lock").exists()
+
+
+def test_a_lock_whose_file_is_removed_by_its_holder_is_taken_on_a_new_file(tmp_path: Path) -> None:
+    first = try_lock(tmp_path / "lock")
+    assert first is not None
+    (tmp_path / "lock").unlink()
+    second = try_lock(tmp_path / "lock")
+    assert second is not None
+    os.close(first)
+    assert try_lock(tmp_path / "lock") is None
+    os.close(second)
+
+
 def test_a_run_folder_that_others_can_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     monkeypatch.setenv("PODCERT_RUN", str(tmp_path / "open"))
