@@ -68,28 +68,29 @@ class Report:
 def run(lanes: list[Lane]) -> None:
     """Drives all lanes until each has ended. Raises what a lane raises, `Unexpected` for an answer that is not 2xx."""
     selector = selectors.DefaultSelector()
-    waiting = 0
+    waiting: dict[int, tuple[Lane, Connection]] = {}
+
+    def go_on(lane: Lane, body: bytes | None) -> None:
+        try:
+            connection, request = next(lane) if body is None else lane.send(body)
+        except StopIteration:
+            return
+        connection.send(request)
+        descriptor = connection.socket.fileno()
+        if descriptor not in selector.get_map():  # once for each connection: a registration is a call into the kernel
+            selector.register(descriptor, selectors.EVENT_READ)
+        waiting[descriptor] = (lane, connection)
+
     for lane in lanes:
-        waiting += _advance(selector, lane, None)
+        go_on(lane, None)
     while waiting:
         for key, _ in selector.select(30):
-            lane, connection = key.data
+            lane, connection = waiting[key.fd]
             body = connection.receive()
             if body is not None:
-                selector.unregister(connection.socket)
-                waiting += _advance(selector, lane, body) - 1
+                del waiting[key.fd]
+                go_on(lane, body)
     selector.close()
-
-
-def _advance(selector: selectors.BaseSelector, lane: Lane, body: bytes | None) -> int:
-    """Lets a lane send its next request; 1 while it goes on, 0 at its end."""
-    try:
-        connection, request = next(lane) if body is None else lane.send(body)
-    except StopIteration:
-        return 0
-    connection.send(request)
-    selector.register(connection.socket, selectors.EVENT_READ, (lane, connection))
-    return 1
 
 
 def enrolments(task: Task, work: Iterator[tuple[int, bytes, bytes]], api: Connection, vault: Connection) -> Lane:
