@@ -111,6 +111,9 @@ class KubeClient:
             raise garbage(target) from None
         if not isinstance(answer, dict):
             raise garbage(target)
+        if answer.get("kind") == "Status" and answer.get("status") == "Failure":
+            # The Eviction API says some of its refusals in an answer of 201.
+            raise translate(target, _code(answer), response.headers, data)
         return answer
 
     def open(self, path: str, query: Mapping[str, str], options: Options) -> urllib3.BaseHTTPResponse:
@@ -165,6 +168,12 @@ class KubeClient:
             cause = cause_of(error)
         # Raised outside of the handler: urllib3's own errors hold the request, and chains are printed.
         raise unreachable(target, cause)
+
+
+def _code(status: Json) -> int:
+    """The HTTP status that a `Status` object speaks of; 500 when it tells none that is an error."""
+    code = status.get("code")
+    return code if isinstance(code, int) and 300 <= code < 600 else 500
 
 
 def namespaced(group: str, resource: str, namespace: str | None, name: str | None = None) -> str:

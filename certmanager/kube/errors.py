@@ -40,12 +40,19 @@ class Target:
     method: str
     path: str
 
+    @property
+    def is_eviction(self) -> bool:
+        """It was a call of the Eviction API: not the pod's creation, although it is a POST."""
+        return self.method == "POST" and self.path.endswith("/eviction")
+
     def __str__(self) -> str:
         parts = self.path.strip("/").split("/")
         rest = parts[2:] if parts[0] == "api" else parts[3:]
         verb = VERBS.get(self.method, self.method.lower())
         if len(rest) >= 3 and rest[0] == "namespaces":
             name = f" {rest[3]}" if len(rest) > 3 else ""
+            if self.is_eviction:
+                verb = "evict"
             return f"{verb} {rest[2]}{name} in namespace {rest[1]}"
         return f"{verb} {'/'.join(rest) or self.path}"
 
@@ -61,6 +68,8 @@ def translate(target: Target, status: int, headers: Mapping[str, str], body: byt
     """
     answer = _status_object(body)
     words = _quote(answer)
+    if target.is_eviction and (error := _eviction(target, answer, headers)) is not None:
+        return error
     if status == 429 or status >= 500:
         message = f"cannot {target}: the API server is busy or not ready (HTTP {status}){words}"
         return NotYet("KubernetesBusy", message, retry_after=_retry_after(headers), shared=True)
@@ -70,6 +79,28 @@ def translate(target: Target, status: int, headers: Mapping[str, str], body: byt
     if build is None:
         return Refused("KubernetesInvalid", f"cannot {target}: the API server refuses it (HTTP {status}){words}")
     return build(str(target), words)
+
+
+def _eviction(target: Target, answer: Mapping[str, Any], headers: Mapping[str, str]) -> PodcertError | None:
+    """What a PodDisruptionBudget says to an eviction; None when it is not a budget that speaks.
+
+    A budget says no with 429, by a cause that names it; but also with 403 (too many evictions are unconfirmed) and with
+    409 or 504 (others write the budget at the same time), all of them soon over. Several budgets for one pod are an error of
+    the configuration. A 429 without such a cause is the API server's own load.
+    Source: k8s.io/kubernetes, pkg/registry/core/pod/storage/eviction.go (1.36).
+    """
+    words = _quote(answer)
+    if "more than one PodDisruptionBudget" in words:
+        remedy = "leave one of them that selects it; until then it is not evicted"
+        return Refused("DisruptionBudgetsOverlap", f"cannot {target}{words} {remedy}")
+    details = answer.get("details")
+    details = details if isinstance(details, dict) else {}
+    told = [_quote(each) for each in _objects(details, "causes") if each.get("reason") == "DisruptionBudget"]
+    of_budget = str(details.get("kind")).startswith("poddisruptionbudget") or "PodDisruptionBudget" in words
+    if not told and not of_budget:
+        return None
+    message = f"cannot {target}{told[0] if told else words}"
+    return NotYet("DisruptionBudget", message, retry_after=_retry_after(headers))
 
 
 def _unauthorized(target: str, _words: str) -> PodcertError:
@@ -147,6 +178,11 @@ def _status_object(body: bytes) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) and value.get("kind") == "Status" else {}
+
+
+def _objects(item: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    value = item.get(key)
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _quote(status: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ import random
 from typing import Any, Final
 
 from certmanager.domain.model import Pod
-from certmanager.kube.project import rfc3339
+from certmanager.kube.fields import rfc3339
 
 COMPONENT: Final = "podcert"
 MESSAGE_LIMIT: Final = 1024

@@ -20,7 +20,7 @@ from typing import Any, Final
 from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, Refused
 from certmanager.domain.model import MANAGED_LABEL, PREFIX
 from certmanager.kube.client import FIELD_MANAGER, METADATA_ONLY, Json, KubeClient, Options, namespaced
-from certmanager.kube.project import resource_version
+from certmanager.kube.fields import resource_version
 from certmanager.kube.role_names import NAMES_PER_ROLE, role_name, share_out
 from certmanager.kube.secrets import LABELS
 

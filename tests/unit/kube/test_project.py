@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmanager.domain.model import Bundle, Delivery, Leaf, Names, Owner
-from certmanager.kube import project
+from certmanager.kube import fields, project
 
 BUNDLE = Bundle(Leaf("0a", 0.0, 1.0, Names(), "ec-256", "00"), True, True, frozenset(), None)
 
@@ -83,7 +83,12 @@ def test_a_whole_pod_is_read() -> None:
     assert (pod.created_at, pod.hostname, pod.subdomain) == (1795348800.0, "web-0", "web")
     assert pod.ips == ("10.1.2.3", "fd00::1")
     assert pod.owner == Owner("apps/v1", "StatefulSet", "web", "u1")
-    assert pod.delivery == Delivery(True, frozenset({"mounted", "projected"}), "0a:0b", 1795435200.0)
+    assert pod.delivery == Delivery(
+        fetcher=True,
+        mounts=frozenset({"mounted", "projected"}),
+        served_serial="0a:0b",
+        served_not_after=1795435200.0,
+    )
     assert (pod.finished, pod.deleting) == (False, False)
 
 
@@ -256,4 +261,4 @@ def test_a_field_of_any_shape_never_raises(path: str, value: object) -> None:
 
 @given(st.integers(0, 4_000_000_000))
 def test_times_survive_being_written_and_read(seconds: int) -> None:
-    assert project.timestamp(project.rfc3339(seconds)) == seconds
+    assert fields.timestamp(fields.rfc3339(seconds)) == seconds
