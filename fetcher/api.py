@@ -37,13 +37,17 @@ class ApiServer:
 
 
 class SecretApi:
-    """Reads and watches one Secret over one connection, which is kept between calls and made anew after a failure."""
+    """Reads and watches one Secret over one connection, which is kept between calls and made anew after a failure.
+
+    `watch_timeout` is how long the next watch lasts, in seconds.
+    """
 
     def __init__(self, server: ApiServer, namespace: str, name: str) -> None:
         self._server = server
         self._name = name
         self._secrets = f"/api/v1/namespaces/{namespace}/secrets"
         self._connection: Connection | None = None
+        self.watch_timeout = server.watch_timeout
 
     def get(self) -> Json:
         """Return the Secret as core/v1 JSON. Raises NotYetError."""
@@ -62,10 +66,10 @@ class SecretApi:
             resource_version = ""
         path = (
             f"{self._secrets}?watch=1&fieldSelector=metadata.name%3D{self._name}"
-            f"&timeoutSeconds={max(1, round(self._server.watch_timeout))}"
+            f"&timeoutSeconds={max(1, round(self.watch_timeout))}"
             f"&resourceVersion={resource_version}"
         )
-        response = self._open(path, self._server.watch_timeout + self._server.request_timeout)
+        response = self._open(path, self.watch_timeout + self._server.request_timeout)
         try:
             while line := self._guarded(lambda: response.readline(_MAX_BYTES)):
                 kind, found = parse_event(line)

@@ -1,48 +1,49 @@
-"""The command `podcert-fetcher`: settings, signals, the one pass from Secret to files, the exit status.
+"""The command `podcert-fetcher`: settings, signals, the pass from Secret to files, the exit status.
 
-Exit status: 0 the files are there; 1 the time limit is over; 2 a setting is missing or wrong; 3 the files cannot be
-written; 70 a defect of ours (sysexits.h, EX_SOFTWARE); 130 SIGINT; 143 SIGTERM. Waiting is not an error: without a time
-limit it lasts as long as the pod, because an application must not start without its certificate.
+Exit status: 0 the files are there; 1 the time limit is over, or `--check` finds no good files; 2 a setting is missing
+or wrong; 3 the files cannot be written; 4 the application could not be reloaded; 70 a defect of ours (sysexits.h,
+EX_SOFTWARE); 130 SIGINT; 143 SIGTERM (a sidecar: 0). Waiting is not an error: without a time limit it lasts as long as
+the pod, because an application must not start without its certificate.
 """
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import NoReturn
 
-from fetcher import bundle, publish, settings, verify, wait
-from fetcher.api import Json, SecretApi
-from fetcher.errors import NotYetError, SettingsError, TimeLimitReached, VolumeError
+from fetcher import delivery, publish, settings, wait
+from fetcher.api import SecretApi
+from fetcher.errors import NotYetError, ReloadFailedError, SettingsError, TimeLimitReached, VolumeError
 from fetcher.progress import Progress
 
-_EX_TIME_LIMIT = 1
-_EX_SETTINGS = 2
-_EX_VOLUME = 3
+_EX_NO_FILES = 1
+_STATUS: Mapping[type[BaseException], int] = {
+    TimeLimitReached: 1,
+    SettingsError: 2,
+    VolumeError: 3,
+    ReloadFailedError: 4,
+}
 _EX_SOFTWARE = 70
 _EX_SIGINT = 130
 _EX_SIGTERM = 143
-_MAX_TERMINATION_MESSAGE = 4096  # bytes; the kubelet cuts there
+_END_WITHIN_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch this pod's certificate and return the exit status; `arguments` are the process's own by default."""
     signal.signal(signal.SIGTERM, _terminate)
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        run(settings.read(sys.argv[1:] if arguments is None else arguments, os.environ))
-    except SettingsError as error:
+        if given[:1] == ["--check"]:
+            return check(given[1:])
+        run(settings.read(given, os.environ))
+    except tuple(_STATUS) as error:
         _say(f"error: {error}")
-        return _EX_SETTINGS
-    except VolumeError as error:
-        _say(f"error: {error}")
-        return _EX_VOLUME
-    except TimeLimitReached as error:
-        _say(f"error: {error}")
-        return _EX_TIME_LIMIT
+        return _STATUS[type(error)]
     except KeyboardInterrupt:
         return _EX_SIGINT
     except Exception as error:  # noqa: BLE001 - the last stop; its message could quote what it choked on, so it is not shown
@@ -51,8 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def check(arguments: Sequence[str]) -> int:
+    """Return 0 if good files are there, 1 if not: the sidecar's startup probe, run by the kubelet once a second."""
+    try:
+        delivery.inspect(settings.directory(arguments, os.environ))
+    except NotYetError as reason:
+        _say(str(reason).replace("the Secret is there, but its", "the files are there, but their"))
+        return _EX_NO_FILES
+    return 0
+
+
 def run(options: settings.Settings) -> None:
-    """Wait for the pod's Secret, publish its files, and say so. Raises VolumeError and TimeLimitReached."""
+    """Wait for the pod's Secret, publish its files, and say so; a sidecar then follows it until it is ended.
+
+    Raises VolumeError, TimeLimitReached and ReloadFailedError.
+    """
     names = {"namespace": options.namespace, "pod": options.pod, "secret": options.secret}
     progress = Progress(names, _say, time.monotonic, options.message_interval)
     publish.check(options.directory)
@@ -62,53 +76,40 @@ def run(options: settings.Settings) -> None:
     api = SecretApi(options.server, options.namespace, options.secret)
     _start_timer(progress, options)
     try:
-        for secret in wait.secrets(api, progress, clock):
-            try:
-                leaf, version = deliver(secret, options)
-            except NotYetError as reason:
-                progress.failed(reason)
-            else:
-                break
+        if options.refresh:
+            _follow(options, api, progress, clock)
+        else:
+            _fetch(options, api, progress, clock)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _stop_timer()
         api.close()
-    _write_termination_message(options, leaf, version)
-    _say(
+
+
+def _fetch(options: settings.Settings, api: SecretApi, progress: Progress, clock: wait.Clock) -> None:
+    for secret in wait.secrets(api, progress, clock):
+        try:
+            delivered = delivery.deliver(secret, options)
+        except NotYetError as reason:
+            progress.failed(reason)
+        else:
+            break
+    _stop_timer()
+    if warning := delivery.write_termination_message(options, delivered):
+        _say(f"warning: {warning}")
+    leaf = delivered.leaf
+    _tell(
         f"wrote the certificate of Secret {options.namespace}/{options.secret} to {options.directory}: "
         f"{', '.join(leaf.names) or 'no names'}; serial {leaf.serial}; expires {leaf.not_after}; "
-        f"took {progress.waited() * 1000:.0f} ms",
-        descriptor=1,
+        f"took {progress.waited() * 1000:.0f} ms"
     )
 
 
-def deliver(secret: Json, options: settings.Settings) -> tuple[verify.Leaf, str]:
-    """Publish `secret`'s files if they prove good; return the leaf and the Secret's resourceVersion.
+def _follow(options: settings.Settings, api: SecretApi, progress: Progress, clock: wait.Clock) -> None:
+    from fetcher import refresh  # a fetcher that ends does not pay for it
 
-    Raises NotYetError when the Secret is not this pod's or its bundle fails, VolumeError when it cannot be written.
-    """
-    bundle.require_own(secret, options.uid)
-    decoded = bundle.decode(secret)
-    files = {"cert.pem": decoded.certificate, "key.pem": decoded.key, "ca-cert.pem": decoded.anchors}
-    with publish.staged(options.directory, files) as staged:
-        path = staged.path
-        leaf = verify.verify(path / "cert.pem", path / "key.pem", path / "ca-cert.pem")
-        staged.commit()
-    return leaf, decoded.resource_version
-
-
-def termination_message(secret: str, leaf: verify.Leaf, version: str) -> bytes:
-    """Return the line by which the manager learns, through the pod's status, which certificate the files hold."""
-    fields = {"serial": leaf.serial, "notAfter": leaf.not_after, "secret": secret, "resourceVersion": version}
-    return (json.dumps(fields) + "\n").encode()
-
-
-def _write_termination_message(options: settings.Settings, leaf: verify.Leaf, version: str) -> None:
-    message = termination_message(options.secret, leaf, version)
-    try:
-        with options.termination_log.open("wb") as file:  # of fields with small limits: far below 4096 bytes
-            file.write(message[:_MAX_TERMINATION_MESSAGE])
-    except OSError as error:
-        _say(f"warning: the termination message cannot be written to {options.termination_log}: {error.strerror}")
+    signal.signal(signal.SIGTERM, _end_well)
+    surroundings = refresh.Surroundings(_say, _tell, clock, time.time, _stop_timer)
+    refresh.Follower(options, api, progress, surroundings).run()
 
 
 def _start_timer(progress: Progress, options: settings.Settings) -> None:
@@ -130,8 +131,23 @@ def _start_timer(progress: Progress, options: settings.Settings) -> None:
     arm()
 
 
+def _stop_timer() -> None:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(_EX_SIGTERM)
+
+
+def _end_well(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End a sidecar: its pod is done. Should the exception get lost in a destructor, the alarm ends it all the same."""
+    signal.signal(signal.SIGALRM, lambda *_: os._exit(0))
+    signal.setitimer(signal.ITIMER_REAL, _END_WITHIN_S)
+    raise SystemExit(0)
+
+
+def _tell(line: str) -> None:
+    _say(line, descriptor=1)
 
 
 def _say(line: str, descriptor: int = 2) -> None:

@@ -53,6 +53,7 @@ class Connection:
         plain = socket.create_connection((host, port), timeout)
         try:
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _keep_alive(plain)
             self._socket = context.wrap_socket(plain, server_hostname=host)
         except BaseException:
             plain.close()
@@ -75,6 +76,14 @@ class Connection:
         """Close the connection."""
         self._file.close()
         self._socket.close()
+
+
+def _keep_alive(plain: socket.socket) -> None:
+    """Have the kernel notice within half a minute that the other end is gone without a word, as in a long watch."""
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # Linux has all
+            plain.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class Response:

@@ -1,4 +1,4 @@
-"""The three ways in which fetching can go wrong, so that each caller knows what to do: wait, stop, or stop later.
+"""The ways in which fetching can go wrong, so that each caller knows what to do: wait, stop, or stop later.
 
 Everything else that is raised is a bug. No message here ever carries a byte of a token, a key or a Secret's body.
 """
@@ -37,6 +37,18 @@ class SettingsError(Exception):
 
 class VolumeError(Exception):
     """No until somebody changes the pod: the files cannot be written into the volume (exit status 3)."""
+
+
+class ReloadError(Exception):
+    """Retry soon: one try to make the application read its new files has failed. At most 200 characters, no content."""
+
+
+class ReloadFailedError(Exception):
+    """The tries are used up (exit status 4): the application may still use the old files. `reason` is the last failure."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the files are there, but the application could not be reloaded: {reason}")
+        self.reason = reason
 
 
 class TimeLimitReached(BaseException):

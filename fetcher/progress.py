@@ -9,6 +9,7 @@ from collections.abc import Callable
 from fetcher.errors import NotYetError, Waiting
 
 ADVISE_AFTER_S = 10.0
+FOLLOWING_INTERVAL_S = 60.0
 
 _ADVICE = {
     Waiting.START: "can this pod reach the API server? A NetworkPolicy may forbid it",
@@ -41,6 +42,7 @@ class Progress:
         self._waiting = Waiting.START
         self._text = "no answer from the API server yet"
         self._said: dict[Waiting, float] = {Waiting.START: self._started}
+        self._following = False
 
     def waited(self) -> float:
         """Seconds since the start."""
@@ -52,6 +54,13 @@ class Progress:
         last = self._said.get(reason.waiting)
         if last is None or self._now() - last >= self._interval:
             self._speak()
+
+    def settled(self) -> None:
+        """The files are there: from now on failures keep nobody waiting, and each kind is said once a minute at most."""
+        if not self._following:
+            self._following = True
+            self._interval = max(self._interval, FOLLOWING_INTERVAL_S)
+            self._said.clear()
 
     def tick(self) -> None:
         """Say what is waited for, whatever was said before."""
@@ -67,7 +76,10 @@ class Progress:
         waited = now - self._started
         advice = f" [check: {self._advice()}]" if waited >= ADVISE_AFTER_S else ""
         secret = f"{self._names['namespace']}/{self._names['secret']}"
-        self._say(f"waiting for Secret {secret} ({waited:.0f} s): {self._text}{advice}")
+        if self._following:
+            self._say(f"following Secret {secret}; the files stay as they are: {self._text}")
+        else:
+            self._say(f"waiting for Secret {secret} ({waited:.0f} s): {self._text}{advice}")
 
     def _advice(self) -> str:
         return _ADVICE[self._waiting].format(**self._names)

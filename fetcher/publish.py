@@ -5,6 +5,7 @@ It is how the kubelet publishes Secrets (k8s.io/kubernetes/pkg/volume/util/atomi
     cert.pem -> ..data/cert.pem        what users open
     ..data -> ..2026_11_22_13_21_16.0f3a9c41        what is swapped
     ..2026_11_22_13_21_16.0f3a9c41/cert.pem        the file
+    ..reloaded -> ..2026_11_22_13_21_16.0f3a9c41        what the application has been told of (a sidecar's note)
 
 A reader that opens `..data` once and both files through that handle never gets a key and a certificate that do not
 belong together. Modes are set before anything is visible (kubernetes/kubernetes#114461). It is the end of the path.
@@ -27,6 +28,7 @@ _DIRECTORY_MODE = 0o750
 _DATA = "..data"
 _NEW_DATA = "..data_tmp"
 _NEW_LINK = "..link_tmp"
+_RELOADED = "..reloaded"  # points to the version that the application has been told of; a file would not be swapped so
 _VERSION = re.compile(r"\.\.\d{4}(_\d\d){5}\.[0-9a-f]{8}")
 
 
@@ -47,6 +49,11 @@ class Staged:
                     _point(link, target, self.volume / _NEW_LINK)
             _sweep(self.volume, keep=self.path.name)
 
+    def needs_no_reload(self) -> None:
+        """Note, before the `commit`, that nobody has read earlier files: the application is yet to start."""
+        with _explained(self.volume):
+            _point(self.volume / _RELOADED, self.path.name, self.volume / _NEW_LINK)
+
 
 @contextlib.contextmanager
 def staged(volume: Path, files: Mapping[str, bytes]) -> Iterator[Staged]:
@@ -65,6 +72,34 @@ def staged(volume: Path, files: Mapping[str, bytes]) -> Iterator[Staged]:
         finally:
             if _current(volume) != path.name:
                 _remove(path)
+
+
+def published(volume: Path) -> Path | None:
+    """Return the directory of the visible files, by its own name, which no later swap changes; None without one."""
+    name = _current(volume)
+    return volume / name if name and (volume / name).is_dir() else None
+
+
+def holds(volume: Path, files: Mapping[str, bytes]) -> bool:
+    """True if the visible files are `files`, to the byte."""
+    try:
+        return all((volume / name).read_bytes() == files[name] for name in MODES)
+    except OSError:
+        return False
+
+
+def is_reloaded(volume: Path) -> bool:
+    """True if the application has been told of the visible files, or started with them: kept in the volume."""
+    try:
+        return str((volume / _RELOADED).readlink()) == _current(volume)
+    except OSError:
+        return False
+
+
+def remember_reload(volume: Path) -> None:
+    """Note that the application has been told of the visible files. Raises VolumeError."""
+    with _explained(volume):
+        _point(volume / _RELOADED, _current(volume) or "", volume / _NEW_LINK)
 
 
 def check(volume: Path) -> None:

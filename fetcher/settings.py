@@ -12,6 +12,7 @@ from pathlib import Path
 from fetcher.api import ApiServer
 from fetcher.errors import SettingsError
 from fetcher.names import is_dns_subdomain, is_uid, secret_name
+from fetcher.reload import Action
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
@@ -42,6 +43,10 @@ OPTIONS = (
     Option("PODCERT_SECRET_NAME", "", "the Secret's name, if it is not <pod>-cert-<first 8 of uid>"),
     Option("PODCERT_DIRECTORY", "/var/run/secrets/certs", "where the files go: a writable volume"),
     Option("PODCERT_TIMEOUT", "", "give up after this long, such as 90s or 5m; without it there is no limit"),
+    Option(
+        "PODCERT_REFRESH", "false", "stay as a sidecar and follow the Secret: true or false; the flag alone means true"
+    ),
+    Option("PODCERT_RELOAD_TIMEOUT", "60s", "how long a sidecar tries to reload the application before it ends"),
     Option("PODCERT_TERMINATION_LOG", "/dev/termination-log", "where serial and expiry are written for the manager"),
     Option("PODCERT_MESSAGE_INTERVAL", "5s", "how often it is said what is waited for"),
     Option("PODCERT_REQUEST_TIMEOUT", "10s", "how long one answer of the API server may take"),
@@ -55,7 +60,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings, checked; durations in seconds."""
+    """All settings, checked; durations in seconds. `action` is None when the application needs not to be told."""
 
     pod: str
     namespace: str
@@ -66,6 +71,9 @@ class Settings:
     termination_log: Path
     message_interval: float
     server: ApiServer
+    refresh: bool
+    action: Action | None
+    reload_timeout: float
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -73,11 +81,13 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
 
     Raises SettingsError, naming variable, value, rule and remedy. SystemExit comes from `--help` and unknown flags.
     """
-    values = {o.variable: environment.get(o.variable, "") or o.default for o in OPTIONS}
-    if arguments:  # argparse is imported only for those who use it: in a pod there is the environment
-        from fetcher.flags import parse
-
-        values.update(parse(arguments))
+    values, action = _given(arguments, environment)
+    refresh = _boolean(values, "PODCERT_REFRESH")
+    if action and not refresh:
+        raise SettingsError(
+            "PODCERT_REFRESH is false; it must be true where --signal, --http or --exec is given: a fetcher that ends "
+            "reloads nothing; add --refresh, and restartPolicy: Always to this container"
+        )
     pod, uid = _pod(values), _uid(values)
     return Settings(
         pod=pod,
@@ -96,7 +106,15 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
             request_timeout=_duration(values, "PODCERT_REQUEST_TIMEOUT"),
             watch_timeout=_duration(values, "PODCERT_WATCH_TIMEOUT"),
         ),
+        refresh=refresh,
+        action=action,
+        reload_timeout=_duration(values, "PODCERT_RELOAD_TIMEOUT"),
     )
+
+
+def directory(arguments: Sequence[str], environment: Mapping[str, str]) -> Path:
+    """Return where the files are, which is all that `--check` has to know. Raises SettingsError."""
+    return _path(_given(arguments, environment)[0], "PODCERT_DIRECTORY")
 
 
 def seconds(text: str) -> float:
@@ -108,6 +126,23 @@ def seconds(text: str) -> float:
     if not 0.001 <= total <= _MAX_DURATION_S:
         raise ValueError("between 1ms and 8760h")
     return total
+
+
+def _given(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[dict[str, str], Action | None]:
+    """The value of each option, and what the arguments (nothing else) say about reloading."""
+    values = {o.variable: environment.get(o.variable, "") or o.default for o in OPTIONS}
+    if not arguments:  # argparse is imported only for those who use it: in a pod there is the environment
+        return values, None
+    from fetcher.flags import parse
+
+    given, action = parse(arguments)
+    return values | given, action
+
+
+def _boolean(values: Mapping[str, str], variable: str) -> bool:
+    if values[variable] not in {"true", "false"}:
+        raise _wrong(values, variable, "true or false", "correct it or leave it out")
+    return values[variable] == "true"
 
 
 def _downward(variable: str, field: str) -> str:

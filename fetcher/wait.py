@@ -43,10 +43,12 @@ class Backoff:
 
     For a Role or Secret that is not there yet: 0.05 in the first second, then doubled up to 1. For a server in trouble:
     0.25, doubled up to 5, and never less than it asked for. Jitter takes away up to a quarter of the doubled part.
+    `patience` may allow more than 1 and 5: for one who has a certificate already and waits for the next.
     """
 
     started: float
     random: Callable[[], float]
+    patience: Callable[[], float] = lambda: 0.0
     _tries: dict[bool, int] = field(default_factory=dict)
     _last: float | None = None
 
@@ -61,16 +63,19 @@ class Backoff:
         tries = self._tries.get(quick, 0)
         self._tries[quick] = tries + 1
         floor, cap = (_FLOOR_S, _QUICK_CAP_S) if quick else (_PATIENT_FLOOR_S, _PATIENT_CAP_S)
-        pause = min(cap, floor * 2.0 ** min(tries, 16)) * (1 - self.random() / 4)
+        pause = min(max(cap, self.patience()), floor * 2.0 ** min(tries, 16)) * (1 - self.random() / 4)
         return max(_FLOOR_S, pause, reason.retry_after or 0.0)
 
 
-def secrets(source: Source, progress: Progress, clock: Clock) -> Iterator[Json]:
+def secrets(
+    source: Source, progress: Progress, clock: Clock, patience: Callable[[], float] = lambda: 0.0
+) -> Iterator[Json]:
     """Yield the Secret whenever it is there or has changed, and again at each new watch; never ends by itself.
 
     The same state can come twice: a certificate that is not valid yet may be valid at the next look.
+    `patience` is the longest pause in seconds that whoever takes the Secrets can stand by now (see `Backoff`).
     """
-    backoff = Backoff(clock.now(), clock.random)
+    backoff = Backoff(clock.now(), clock.random, patience)
     while True:
         try:
             version = ""
