@@ -73,7 +73,8 @@ def translate(target: Target, status: int, headers: Mapping[str, str], body: byt
     if status == 429 or status >= 500:
         message = f"cannot {target}: the API server is busy or not ready (HTTP {status}){words}"
         return NotYet("KubernetesBusy", message, retry_after=_retry_after(headers), shared=True)
-    if status == 409 and target.method == "POST" and answer.get("reason") != "Conflict":
+    creates = target.method == "POST" and not target.is_eviction
+    if status == 409 and creates and answer.get("reason") != "Conflict":
         return AlreadyExists("KubernetesAlreadyExists", f"cannot {target}: one of that name exists")
     build = _BY_STATUS.get(status)
     if build is None:

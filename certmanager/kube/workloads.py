@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from certmanager.domain.errors import AlreadyExists, Conflict, NotFound
+from certmanager.domain.errors import Conflict, NotFound
 from certmanager.domain.model import PREFIX, Owner, Pod, Workload
 from certmanager.kube.client import FIELD_MANAGER, METADATA_ONLY, Json, KubeClient, Options, namespaced
 from certmanager.kube.fields import controller, metadata, text
@@ -81,7 +81,8 @@ class KubeWorkloads:
         """`POST …/pods/<name>/eviction` with the pod's uid as precondition; a pod that is gone is success.
 
         Raises:
-            NotYet: `DisruptionBudget` when a PodDisruptionBudget says no, in the API server's own words, which name it.
+            NotYet: `DisruptionBudget` when a PodDisruptionBudget says no, in the API server's own words, which name it;
+                `Conflict` when the pod was written at the same time.
             Refused: `DisruptionBudgetsOverlap` when several budgets select the pod; no right to evict.
         """
         body: Json = {
@@ -95,11 +96,10 @@ class KubeWorkloads:
             self._client.request("POST", f"{path}/eviction", None, body)
         except NotFound:
             return
-        except (AlreadyExists, Conflict) as error:
-            # Of the uid, or of a write at the same time: the answer tells them apart only in its words, the pod itself
-            # does so for sure.
+        except Conflict:
+            # Over the uid, or over a write at the same time: in the answer only words tell them apart, so the pod is asked.
             if self._lives(pod, path):
-                raise Conflict("KubernetesConflict", error.message) from None
+                raise
 
     def _lives(self, pod: Pod, path: str) -> bool:
         try:
