@@ -36,7 +36,16 @@ class NotYet(PodcertError):
 
 
 class Refused(PodcertError):
-    """No, until the pod, the policy or the role changes. Tried again after minutes, not seconds."""
+    """No, until the pod, the policy or the role changes. Tried again after minutes, not seconds.
+
+    Attributes:
+        shared: True if it is we who are refused (the policies of our token), not this request: tried again at once when
+            there is another token.
+    """
+
+    def __init__(self, reason: str, message: str, *, shared: bool = False) -> None:
+        super().__init__(reason, message)
+        self.shared = shared
 
 
 class AlreadyExists(PodcertError):

@@ -95,6 +95,12 @@ class PodReconciler:
             return self._settle(key, pod, decision)
         return self._act(key, pod, situation, decision)
 
+    def forgive(self, key: PodKey) -> None:
+        """What was refused for reasons that have gone may be asked again at once. Called from any thread."""
+        refused = self._refused.get(key)
+        if refused is not None and refused[2].shared:
+            self._refused.pop(key, None)
+
     def remaining(self, key: PodKey) -> float | None:
         """Seconds until the certificate in the pod's Secret ends, or None without one; for the back-off."""
         ends = [s.bundle.leaf.not_after for s in self._store.secrets_of(key.namespace, key.name) if s.bundle]
@@ -274,4 +280,4 @@ class PodReconciler:
         refused, until, refusal = before
         if refused == request and self._clock.monotonic() < until:
             raise refusal
-        del self._refused[key]
+        self._refused.pop(key, None)

@@ -70,10 +70,12 @@ class Workers:
         return sum(thread.is_alive() for thread in self._threads)
 
     def release(self) -> None:
-        """A service that was away has answered: the keys that waited for it go at once."""
+        """A service that was away has answered, or knows us by another token: the keys that waited for it go at once."""
         with self._lock:
             keys, self._shared = self._shared, set()
         for key in keys:
+            if isinstance(key, PodKey):
+                self._pods.forgive(key)
             self._queue.add(key)
 
     def failing(self) -> int:
@@ -106,6 +108,9 @@ class Workers:
             return error.reason
         except PodcertError as error:
             self._failures.pop(key, None)
+            if isinstance(error, Refused) and error.shared:
+                with self._lock:
+                    self._shared.add(key)
             self._tell(key, error)
             self._queue.add(key, self._pods.refusal_seconds * (1 + 0.2 * self._random()))
             return error.reason

@@ -28,7 +28,7 @@ class Hooks:
     """What the client tells the application. Called from its threads; must be quick and raise nothing.
 
     Attributes:
-        on_recovered: Vault answers again, or a login succeeded after a refused one: waiting keys may go.
+        on_recovered: Vault answers again, or there is another token: waiting keys may go.
         on_bug: an unexpected error in the heartbeat.
     """
 

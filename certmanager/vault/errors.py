@@ -156,6 +156,7 @@ def policy_forbids(answer: Answer, call: Call) -> Refused:
         "VaultPolicyForbids",
         f"Vault forbids {call}{_quoted(words(answer))}: the token is valid, its policies do not allow it; "
         f'add `path "{call.path}" {{ capabilities = ["{capability}"] }}` to the policy',
+        shared=True,
     )
 
 

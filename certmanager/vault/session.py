@@ -61,7 +61,7 @@ class VaultSession:
     def __init__(
         self, transport: Transport, login: Login, circuit: Circuit, monotonic: Clock, on_recovered: Callable[[], None]
     ) -> None:
-        """`on_recovered` fires when a login succeeds after one was refused: the waiting keys may go."""
+        """`on_recovered` fires when a login succeeds after one was refused, or gives another token: waiting keys may go."""
         self._transport = transport
         self._login = login
         self._circuit = circuit
@@ -162,9 +162,11 @@ class VaultSession:
     def _use(self, found: Grant, now: float) -> _Token:
         token = _Token(found.token, found.renewable, found.ttl)
         token.live(found.ttl, now)
-        had_failed, self._failure, self._refused = self._failure is not None, None, None
+        # Another token may be allowed what the one before it was not: those who were refused for its sake may go too.
+        changes = self._failure is not None or (self._token is not None and self._token.value != token.value)
+        self._failure = self._refused = None
         self._token = token
-        if had_failed:
+        if changes:
             self._on_recovered()
         return token
 

@@ -209,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.upstream = self.server.proxy.connect()
             self.upstream.request(self.command, self.path, body, headers)
             response = self.upstream.getresponse()
-            if response.length is None:
+            if response.length is None and not lose:
                 self.stream(response)
                 return
             data = response.read()

@@ -186,6 +186,27 @@ def test_how_long_a_refusal_stands_can_be_set() -> None:
     assert SECRET in engine.api.secrets
 
 
+def test_who_was_refused_for_the_token_s_sake_goes_at_once_with_another_token() -> None:
+    engine = Engine()
+    engine.vault.errors = [Refused("VaultPolicyForbids", "the policy forbids it", shared=True)]
+    enrolled(engine)
+    engine.run(10)
+    assert len(engine.vault.signs) == 1
+    engine.workers.release()
+    engine.run()
+    assert SECRET in engine.api.secrets
+
+
+def test_who_was_refused_for_the_request_s_sake_does_not_go_with_another_token() -> None:
+    engine = Engine()
+    engine.vault.errors = [Refused("VaultRefused", "role pods does not allow it")]
+    enrolled(engine)
+    engine.run(10)
+    engine.workers.release()
+    engine.run()
+    assert len(engine.vault.signs) == 1
+
+
 def test_a_rejected_pod_is_told_field_value_rule_and_remedy_and_nothing_is_signed() -> None:
     engine = Engine()
     enrolled(engine, pod(annotations={"ttl": "5 parsecs"}))
