@@ -38,7 +38,10 @@ def _outdated(pod: Pod, request: Request, secret: StoredSecret) -> list[Advice]:
     asked = replaces_pods(request.rotation)
     if renewals(secret) and asked and not rotatable(pod):
         kind = "no owner" if pod.owner is None else f"the owner {pod.owner.kind} {pod.owner.name}"
-        message = f"the pod has {kind}, which cannot be rolled; its Secret is renewed in place; choose podcert.io/rotation=none or refresh"
+        message = (
+            f"the pod has {kind}, which cannot be rolled: its Secret is renewed in place; "
+            "choose podcert.io/rotation=none or refresh"
+        )
         found.append((Reason.CANNOT_RESTART, cut(message)))
     current = served(pod, secret)
     if current is not None and not current.current and not (asked and rotatable(pod)):

@@ -14,7 +14,15 @@ from certmanager.domain.problems import cut, listed, shown
 from certmanager.domain.reasons import Reason
 from certmanager.domain.renewal import renew_before
 from certmanager.domain.request import NotEnrolled, Rejection, Waiting
-from certmanager.domain.rotation import issued_at, one_shot, renewals, replacement, replaces_pods, rotatable, secret_times
+from certmanager.domain.rotation import (
+    issued_at,
+    one_shot,
+    renewals,
+    replacement,
+    replaces_pods,
+    rotatable,
+    secret_times,
+)
 from certmanager.domain.situation import Decision, Issue, Keep, Nothing, Reject, Remove, Rotate, Situation, Wait
 from certmanager.domain.times import rfc3339
 
@@ -40,7 +48,7 @@ Check = Callable[[Situation], Decision | None]
 POD_IP_SECONDS: Final = 60.0
 """Pause while a pod has no IP: its arrival is an event of the pod, this is only the safety net."""
 
-MIN_SECONDS: Final = 10.0
+MIN_SECONDS: Final = 15.0
 """Between two certificates of one Secret, when nothing but their times asks for the second."""
 
 _ROLE_DEFAULT: Final = "role-default"
@@ -205,7 +213,9 @@ def renewal_is_due(situation: Situation) -> Decision | None:
         return None
     if situation.now >= own.end:
         return Issue(Reason.RENEWAL_DUE, f"the certificate expired at {rfc3339(own.end)}")  # RenewalDue
-    return Issue(Reason.RENEWAL_DUE, f"the renewal was due at {rfc3339(due)}; the certificate ends at {rfc3339(own.end)}")
+    return Issue(
+        Reason.RENEWAL_DUE, f"the renewal was due at {rfc3339(due)}; the certificate ends at {rfc3339(own.end)}"
+    )
 
 
 def rotation_is_due(situation: Situation) -> Decision | None:

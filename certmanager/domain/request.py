@@ -105,11 +105,10 @@ def decide_request(pod: Pod, services: Sequence[Service], defaults: Defaults) ->
     names = _names(asked, known, defaults.trust_domain)
     if not names.sans():
         return _no_name(pod)
-    request = _request(asked, names, name, bool(known.services), defaults)
-    if asked.rotation is None and pod.delivery.sidecar:
+    if pod.delivery.sidecar and asked.rotation is None:
         # A sidecar follows the Secret by itself: there the default is to let it.
-        return replace(request, rotation=Rotation.REFRESH)
-    return request
+        defaults = replace(defaults, rotation=Rotation.REFRESH)
+    return _request(asked, names, name, bool(known.services), defaults)
 
 
 _UNASKED: Final = parse_annotations({})[0]

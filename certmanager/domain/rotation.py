@@ -74,6 +74,21 @@ def served(pod: Pod, secret: StoredSecret) -> Served | None:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateFact:
+    """One pod's certificate, as it is served. Times are seconds since the epoch; `renewal` None when none is planned.
+
+    `workload` is the owner, `Kind/name`.
+    """
+
+    namespace: str
+    pod: str
+    workload: str
+    not_before: float
+    not_after: float
+    renewal: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Times:
     """When things are due for a served certificate, seconds since the epoch.
 

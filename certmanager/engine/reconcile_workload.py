@@ -8,19 +8,19 @@ second manager rolls twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from certmanager.domain.annotations import IGNORED, parse_annotations
 from certmanager.domain.errors import NotYet
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
-from certmanager.domain.names import secret_name
-from certmanager.domain.rotation import Done, Due, Evict, Hold, Roll, Rollout, plan, replacement, replaces_pods
 from certmanager.domain.request import Defaults
+from certmanager.domain.rotation import Done, Due, Evict, Hold, Roll, Rollout, plan, replacement, replaces_pods
 from certmanager.engine.clock import Clock
 from certmanager.engine.keys import WorkloadKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import Reporter, Workloads
+from certmanager.engine.served import secret_of
 from certmanager.engine.slots import Slots
 from certmanager.engine.store import Store
 from certmanager.engine.windows import Window, opens_in
@@ -81,7 +81,8 @@ class WorkloadReconciler:
             case Roll():
                 self._workloads.restart(workload, step.value)
                 for item in rollout.due[:1]:
-                    message = f"{workload.kind} {workload.name} is rolled: the certificate of pod {item.pod.name} is to be replaced"
+                    name = f"{workload.kind} {workload.name}"
+                    message = f"{name} is rolled: the certificate of pod {item.pod.name} is to be replaced"
                     self._reporter.normal(item.pod, "RollStarted", message)
                 return Outcome("RollStarted", AFTER_STEP_SECONDS)
             case Evict():
@@ -95,12 +96,16 @@ class WorkloadReconciler:
                 raise
             self._reporter.warning(due.pod, error.reason, error.message)
             return Outcome(error.reason, max(BLOCKED_SECONDS, error.retry_after or 0.0))
-        self._reporter.normal(due.pod, "Evicted", f"evicted: its certificate ends in {due.times.end - self._clock.now():.0f} s")
+        self._reporter.normal(
+            due.pod, "Evicted", f"evicted: its certificate ends in {due.times.end - self._clock.now():.0f} s"
+        )
         return Outcome("Evicted", AFTER_STEP_SECONDS)
 
     def _gather(self, key: WorkloadKey, workload: Workload) -> Rollout:
         now = self._clock.now()
-        pods = [pod for pod in self._store.pods_of_workload(key.namespace, f"{key.kind}/{key.name}") if not pod.finished]
+        pods = [
+            pod for pod in self._store.pods_of_workload(key.namespace, f"{key.kind}/{key.name}") if not pod.finished
+        ]
         terms = self._terms(workload, pods)
         due = [] if terms is None else self._due(workload, pods, terms, now)
         wants = bool(due) and not workload.paused
@@ -133,9 +138,8 @@ class WorkloadReconciler:
     def _due(self, workload: Workload, pods: Sequence[Pod], terms: _Terms, now: float) -> list[Due]:
         found = []
         for pod in pods:
-            chosen = pod.annotations.get("secret-name") or secret_name(pod.name, pod.uid)
-            secret = self._store.secret(pod.namespace, chosen)
-            if secret is None or secret.pod_uid != pod.uid or pod.deleting:
+            secret = secret_of(self._store, pod)
+            if secret is None or pod.deleting:
                 continue
             times = replacement(pod, secret, terms.renew_before)
             if times is None:
@@ -157,7 +161,6 @@ class WorkloadReconciler:
         return owner.uid == workload.uid
 
 
-def _own(annotations: object) -> dict[str, str]:
-    """Without what Podcert and kubectl write themselves."""
-    assert isinstance(annotations, dict) or hasattr(annotations, "items")  # noqa: S101 - for the type checker
+def _own(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Without what Podcert writes itself."""
     return {name: value for name, value in annotations.items() if name not in IGNORED}

@@ -1,8 +1,8 @@
 """What the API server has, as the watches told it: the memory that a reconcile gathers from.
 
 Indexed so that the cost of one pod does not grow with the number of pods: Services by one pair of their selector, pods by
-ServiceAccount, workload and label pair, Secrets by name. Own writes enter at once (`put_secret`), so that a reconcile never acts on
-a state older than its own last act; an older watch event cannot overwrite them (resourceVersions are ordered integers,
+ServiceAccount, workload and label pair, Secrets by name. Own writes enter at once (`put_secret`), so that a reconcile
+never acts on a state older than its own last act; an older watch event cannot overwrite them (resourceVersions are ordered integers,
 KEP-5504, guaranteed since Kubernetes 1.35 and true of etcd before).
 """
 

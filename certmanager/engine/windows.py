@@ -30,7 +30,9 @@ def parse_window(text: str, seconds: float) -> Window:
     if len(fields) not in (5, 6):
         raise ValueError("must be five cron fields (minute hour day month weekday) and perhaps a time zone")
     if any(part.isdecimal() for part in fields[4].replace("-", ",").split(",")):
-        raise ValueError("must name its days of the week (mon, tue, …): their numbers mean different days to different programs")
+        raise ValueError(
+            "must name its days of the week (mon, tue, …): their numbers mean different days to different programs"
+        )
     try:
         zone = ZoneInfo(fields[5]) if len(fields) == 6 else UTC
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -48,7 +50,7 @@ def opens_in(windows: Sequence[Window], now: float) -> float:
         return 0.0
     waits = []
     for window in windows:
-        # The first opening after (now − length) is either still open or the next one.
+        # The first opening after now less the length is either still open or the next one.
         since = datetime.fromtimestamp(now, UTC) - timedelta(seconds=window.seconds)
         opening = window.trigger.get_next_fire_time(None, since)
         if opening is not None:
