@@ -2,8 +2,8 @@
 
 Indexed so that the cost of one pod does not grow with the number of pods: Services by one pair of their selector, pods by
 ServiceAccount, workload and label pair, Secrets by name. Own writes enter at once (`put_secret`), so that a reconcile
-never acts on a state older than its own last act; an older watch event cannot overwrite them (resourceVersions are ordered integers,
-KEP-5504, guaranteed since Kubernetes 1.35 and true of etcd before).
+never acts on a state older than its own last act; an older watch event cannot overwrite them (resourceVersions are ordered
+integers, KEP-5504, guaranteed since Kubernetes 1.35 and true of etcd before).
 """
 
 from __future__ import annotations

@@ -84,7 +84,12 @@ TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("due, to be rolled, urgent", {"pod": OWNED, "now": NOW + DAY * 0.84}, Issue, Reason.RENEWAL_DUE),
     ("due, rolled by nobody", {"pod": OWNED, "request": UNROLLED, "now": NOW + DAY * 0.67}, Issue, Reason.RENEWAL_DUE),
     ("files outdated", {"pod": OUTDATED}, Rotate, Reason.ROTATION_DUE),
-    ("due at once", {"secret": secret(bundle=bundle(leaf=leaf(not_after=NOW + 2))), "now": NOW + 3}, Wait, Reason.RENEWAL_LOOP),
+    (
+        "due at once",
+        {"secret": secret(bundle=bundle(leaf=leaf(not_after=NOW + 2))), "now": NOW + 3},
+        Wait,
+        Reason.RENEWAL_LOOP,
+    ),
 ]
 
 
