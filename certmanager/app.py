@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -17,19 +17,21 @@ import structlog
 from certmanager import __version__
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.model import Names, Signed
-from certmanager.domain.names import secret_name
-from certmanager.domain.workload import workload
 from certmanager.engine.clock import SystemClock
 from certmanager.engine.intake import Intake
-from certmanager.engine.keys import Key, PodKey
+from certmanager.engine.keys import Key
 from certmanager.engine.ports import CertificateAuthority
 from certmanager.engine.producers import Producers, Sources
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import PodPorts, PodReconciler, Policy
 from certmanager.engine.reconcile_role import RoleReconciler
+from certmanager.engine.reconcile_workload import RollPolicy, WorkloadReconciler
+from certmanager.engine.served import served_certificates
+from certmanager.engine.slots import Slots
 from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
-from certmanager.engine.workers import Workers
+from certmanager.engine.windows import Window, parse_window
+from certmanager.engine.workers import Reconcilers, Workers
 from certmanager.kube.client import KubeClient
 from certmanager.kube.events import EventRecorder
 from certmanager.kube.pods import KubePods
@@ -37,6 +39,7 @@ from certmanager.kube.project import SecretReader
 from certmanager.kube.roles import KubeRoleStore
 from certmanager.kube.secrets import KubeSecretStore
 from certmanager.kube.watches import Scope, Sinks, Watches
+from certmanager.kube.workloads import KubeWorkloads
 from certmanager.observe import logs, metrics
 from certmanager.observe.health import Endpoints, HealthServer
 from certmanager.observe.reporter import Reporter
@@ -80,9 +83,13 @@ class Manager:
         defaults = settings.defaults()
         policy = Policy(lambda: defaults, settings.refusal_retry)
         pods = PodReconciler(self._intake, ports, self._timers, self._clock, policy)
-        self._workers = Workers(
-            self._intake, pods, RoleReconciler(self._intake.store, roles, self._clock), self._reporter, self._clock
+        store = self._intake.store
+        rolls = RollPolicy(
+            lambda: defaults, Slots(settings.max_rolling, settings.max_rolling_per_namespace), _windows(settings)
         )
+        workloads = WorkloadReconciler(store, KubeWorkloads(client), self._reporter, self._clock, rolls)
+        reconcilers = Reconcilers(pods, RoleReconciler(store, roles, self._clock), workloads)
+        self._workers = Workers(self._intake, reconcilers, self._reporter, self._clock)
         sources = Sources(roles=roles.managed, anchors=lambda: ca.anchors(settings.mount))
         self._producers = Producers(self._intake, self._timers, sources, self._reporter, self._clock)
         intake = self._intake
@@ -143,25 +150,12 @@ class Manager:
     def _sources(self) -> metrics.Sources:
         queue = self._intake.queue
         return metrics.Sources(
-            certificates=self._certificates,
+            certificates=lambda: served_certificates(self._intake.store, self._timers),
             queue_depth=queue.depth,
             queue_oldest=queue.oldest,
             watch_last_seen=self._watches.last_seen,
             events_dropped=lambda: self._events.dropped,
         )
-
-    def _certificates(self) -> Iterator[metrics.CertificateFact]:
-        store = self._intake.store
-        for secret in store.secrets():
-            pod = store.pod(secret.namespace, secret.pod_name)
-            if secret.bundle is None or pod is None or pod.uid != secret.pod_uid:
-                continue
-            chosen = pod.annotations.get("secret-name") or secret_name(pod.name, pod.uid)
-            if secret.name != chosen:
-                continue
-            leaf = secret.bundle.leaf
-            due = self._timers.due(PodKey(pod.namespace, pod.name))
-            yield metrics.CertificateFact(pod.namespace, pod.name, workload(pod), leaf.not_before, leaf.not_after, due)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +256,16 @@ def _login(settings: Settings) -> Login:
     if settings.vault_token is None:
         raise ValueError("no token")  # excluded by the settings' own check
     return TokenValue(settings.vault_token.get_secret_value())
+
+
+def _windows(settings: Settings) -> list[Window]:
+    found = []
+    for text in settings.maintenance_windows:
+        try:
+            found.append(parse_window(text, settings.maintenance_window_length))
+        except ValueError as error:
+            raise StartError(f"PODCERT_MAINTENANCE_WINDOWS: {text!r} {error}") from None
+    return found
 
 
 def _health(settings: Settings, endpoints: Endpoints) -> HealthServer:

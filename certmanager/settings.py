@@ -104,6 +104,16 @@ class Settings(BaseSettings):
     renew_before: float = Field(
         1 / 3, gt=0, lt=1, description="Fraction of the lifetime that is left when a certificate is renewed."
     )
+    max_rolling: int = Field(
+        5, ge=1, description="Workloads that may roll at once for their certificates, in the cluster."
+    )
+    max_rolling_per_namespace: int = Field(2, ge=1, description="The same in one namespace.")
+    maintenance_windows: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="When pods may be replaced, as crontab lines separated by `;`, each with a time zone if it is not UTC: "
+        "`0 2 * * sat Europe/Berlin`. A certificate near its end is not kept waiting. Empty: at any time.",
+    )
+    maintenance_window_length: int = Field(3600, description="How long each window is open.")
     cluster_domain: str = Field("cluster.local", description="The cluster's DNS domain.")
     trust_domain: str | None = Field(None, description="SPIFFE trust domain; empty: no SPIFFE identities.")
 
@@ -152,7 +162,14 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
-    @field_validator("ttl", "vault_client_timeout", "stop_timeout", "refusal_retry", mode="before")
+    @field_validator("maintenance_windows", mode="before")
+    @classmethod
+    def _split_windows(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(";") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator(
+        "ttl", "maintenance_window_length", "vault_client_timeout", "stop_timeout", "refusal_retry", mode="before"
+    )
     @classmethod
     def _duration(cls, value: object) -> object:
         if value in (None, ""):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from certmanager.domain.model import FETCHER_CONTAINER, Pod, Request
+from certmanager.domain.model import FETCHER_CONTAINER, Pod, Request, StoredSecret
 from certmanager.domain.problems import cut
 from certmanager.domain.reasons import Reason
+from certmanager.domain.rotation import renewals, replaces_pods, rotatable, served
+from certmanager.domain.times import rfc3339
 
 Advice = tuple[Reason, str]
 
 
-def advice(pod: Pod, request: Request) -> list[Advice]:
-    """Warnings about how the certificate reaches the pod, in no case a reason not to make it."""
-    found: list[Advice] = []
+def advice(pod: Pod, request: Request, secret: StoredSecret) -> list[Advice]:
+    """Warnings about how the certificate in `secret` reaches the pod, in no case a reason not to make it."""
+    found = _outdated(pod, request, secret)
     mounted = request.secret_name in pod.delivery.mounts
     if not mounted and not pod.delivery.fetcher:
         found.append((Reason.NO_DELIVERY, cut(_nothing_brings_it(request))))
@@ -27,6 +29,27 @@ def advice(pod: Pod, request: Request) -> list[Advice]:
             "give the application a ServiceAccount of its own"
         )
         found.append((Reason.SHARED_SERVICE_ACCOUNT, message))
+    return found
+
+
+def _outdated(pod: Pod, request: Request, secret: StoredSecret) -> list[Advice]:
+    """A renewal in place does not reach files that a fetcher wrote once."""
+    found: list[Advice] = []
+    asked = replaces_pods(request.rotation)
+    if renewals(secret) and asked and not rotatable(pod):
+        kind = "no owner" if pod.owner is None else f"the owner {pod.owner.kind} {pod.owner.name}"
+        message = (
+            f"the pod has {kind}, which cannot be rolled: its Secret is renewed in place; "
+            "choose podcert.io/rotation=none or refresh"
+        )
+        found.append((Reason.CANNOT_RESTART, cut(message)))
+    current = served(pod, secret)
+    if current is not None and not current.current and not (asked and rotatable(pod)):
+        message = (
+            f"the Secret was renewed, and the pod's files still hold the certificate that ends at {rfc3339(current.not_after)}; "
+            "replace the pod before that, or have the fetcher stay as a sidecar (podcert.io/rotation=refresh)"
+        )
+        found.append((Reason.FILES_OUTDATED, cut(message)))
     return found
 
 

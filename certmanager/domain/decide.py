@@ -12,10 +12,19 @@ from typing import Final
 from certmanager.domain.model import MANAGED_LABEL, PREFIX, Leaf, Pod, Request, StoredSecret
 from certmanager.domain.problems import cut, listed, shown
 from certmanager.domain.reasons import Reason
-from certmanager.domain.renewal import due_at, renew_before
+from certmanager.domain.renewal import renew_before
 from certmanager.domain.request import NotEnrolled, Rejection, Waiting
-from certmanager.domain.situation import Decision, Issue, Keep, Nothing, Reject, Remove, Situation, Wait
-from certmanager.domain.times import parse_rfc3339, rfc3339
+from certmanager.domain.rotation import (
+    issued_at,
+    one_shot,
+    renewals,
+    replacement,
+    replaces_pods,
+    rotatable,
+    secret_times,
+)
+from certmanager.domain.situation import Decision, Issue, Keep, Nothing, Reject, Remove, Rotate, Situation, Wait
+from certmanager.domain.times import rfc3339
 
 __all__ = [
     "Decision",
@@ -24,6 +33,7 @@ __all__ = [
     "Nothing",
     "Reject",
     "Remove",
+    "Rotate",
     "Situation",
     "Wait",
     "CHECKS",
@@ -37,6 +47,9 @@ Check = Callable[[Situation], Decision | None]
 
 POD_IP_SECONDS: Final = 60.0
 """Pause while a pod has no IP: its arrival is an event of the pod, this is only the safety net."""
+
+MIN_SECONDS: Final = 15.0
+"""Between two certificates of one Secret, when nothing but their times asks for the second."""
 
 _ROLE_DEFAULT: Final = "role-default"
 """What the annotation `ttl` of a Secret says when Vault's role decided."""
@@ -168,15 +181,56 @@ def name_gained(situation: Situation) -> Decision | None:
     return Issue(Reason.NAME_GAINED, f"the certificate lacks {listed(sorted(gained))}")  # NameGained
 
 
-def renewal_is_due(situation: Situation) -> Decision | None:
-    """Its time has come, or has passed while nobody looked."""
-    due = _due(situation)
-    if due is None or situation.bundle is None or situation.now < due:
+def issued_a_moment_ago(situation: Situation) -> Decision | None:
+    """A net under every loop: a certificate that was made a moment ago is not replaced because of its times alone."""
+    secret = situation.secret
+    made = None if secret is None else issued_at(secret)
+    if made is None or not 0 <= situation.now - made < MIN_SECONDS:
         return None
-    end = situation.bundle.leaf.not_after
-    if situation.now >= end:
-        return Issue(Reason.RENEWAL_DUE, f"the certificate expired at {rfc3339(end)}")  # RenewalDue
-    return Issue(Reason.RENEWAL_DUE, f"the renewal was due at {rfc3339(due)}; the certificate ends at {rfc3339(end)}")
+    due = _due(situation)
+    if due is None or situation.now < due:
+        return None
+    left = made + MIN_SECONDS - situation.now
+    message = f"the certificate is due {situation.now - made:.0f} s after its issue already: ask for a longer ttl"
+    return Wait(Reason.RENEWAL_LOOP, message, max(1.0, left))  # RenewalLoop
+
+
+def renewal_is_due(situation: Situation) -> Decision | None:
+    """Its time has come, or has passed while nobody looked.
+
+    Where the new certificate comes with a new pod, the Secret itself is renewed only when that pod does not come in time,
+    or when it is mounted.
+    """
+    request, secret = situation.request, situation.secret
+    if secret is None or not isinstance(request, Request):
+        return None
+    own = secret_times(situation.pod, secret, renew_before(request))
+    if own is None:
+        return None
+    waits_for_pod = replaces_pods(request.rotation) and rotatable(situation.pod) and one_shot(situation.pod)
+    due = own.urgent if waits_for_pod else own.due
+    if situation.now < due:
+        return None
+    if situation.now >= own.end:
+        return Issue(Reason.RENEWAL_DUE, f"the certificate expired at {rfc3339(own.end)}")  # RenewalDue
+    return Issue(
+        Reason.RENEWAL_DUE, f"the renewal was due at {rfc3339(due)}; the certificate ends at {rfc3339(own.end)}"
+    )
+
+
+def rotation_is_due(situation: Situation) -> Decision | None:
+    """A new pod has to bring the new certificate in."""
+    request, secret, pod = situation.request, situation.secret, situation.pod
+    if secret is None or not isinstance(request, Request):
+        return None
+    if not replaces_pods(request.rotation) or not rotatable(pod):
+        return None
+    before = renew_before(request)
+    wanted, own = replacement(pod, secret, before), secret_times(pod, secret, before)
+    if wanted is None or own is None or situation.now < wanted.due:
+        return None
+    message = f"the certificate that the pod serves ends at {rfc3339(wanted.end)}; strategy {request.rotation}"
+    return Rotate(Reason.ROTATION_DUE, message, own.urgent if one_shot(pod) else own.due)  # RotationDue
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -192,18 +246,19 @@ CHECKS: Final[tuple[Check, ...]] = (
     anchor_is_unknown,
     request_changed,
     name_gained,
+    issued_a_moment_ago,
     renewal_is_due,
+    rotation_is_due,
 )
 
 
 def _due(situation: Situation) -> float | None:
-    request, bundle, secret = situation.request, situation.bundle, situation.secret
-    if bundle is None or secret is None or not isinstance(request, Request):
+    """When anything is due because of the certificate's times: the renewal of the Secret, or a new pod."""
+    request, secret = situation.request, situation.secret
+    if secret is None or not isinstance(request, Request):
         return None
-    leaf = bundle.leaf
-    issued_at = parse_rfc3339(secret.annotations.get("issued-at", ""))
-    start = leaf.not_before if issued_at is None else issued_at
-    return due_at(start, leaf.not_before, leaf.not_after, situation.pod.uid, renew_before(request))
+    own = secret_times(situation.pod, secret, renew_before(request))
+    return None if own is None else own.due
 
 
 def _terms(request: Request) -> dict[str, str]:
@@ -219,19 +274,23 @@ def _terms(request: Request) -> dict[str, str]:
     return terms
 
 
-def annotations_for(request: Request, leaf: Leaf, pod: Pod, issued_at: float) -> dict[str, str]:
+def annotations_for(
+    request: Request, leaf: Leaf, pod: Pod, made_at: float, old: StoredSecret | None = None
+) -> dict[str, str]:
     """The annotations of the pod's Secret, without the prefix; times in RFC 3339, names with commas between them.
 
-    They hold all the state there is: after a restart, `decide` finds in them what it needs.
+    They hold all the state there is: after a restart, `decide` finds in them what it needs. `old` is the Secret that is
+    renewed in place.
     """
     names = leaf.names
     return {
         **_terms(request),
         "key-type": leaf.key_type if request.key_type is None else str(request.key_type),
+        "renewals": str(0 if old is None else renewals(old) + 1),
         "pod": pod.name,
         "pod-uid": pod.uid,
         "serial": leaf.serial,
-        "issued-at": rfc3339(issued_at),
+        "issued-at": rfc3339(made_at),
         "not-after": rfc3339(leaf.not_after),
         "names": ",".join((*names.dns, *names.ips, *names.uris)),
     }

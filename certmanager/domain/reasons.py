@@ -38,6 +38,11 @@ class Reason(StrEnum):
     NAME_GAINED = "NameGained", "The pod has a name that its certificate lacks."
     RENEWAL_DUE = "RenewalDue", "The certificate's renewal is due, or the certificate has expired."
 
+    # The pod is to be replaced by a new one, or cannot be.
+    ROTATION_DUE = "RotationDue", "The certificate that the pod serves is to be replaced, with a new pod."
+    FILES_OUTDATED = "FilesOutdated", "The pod's files hold an older certificate than its Secret, and do not follow it."
+    CANNOT_RESTART = "CannotRestart", "The pod has no owner that could be rolled: its Secret is renewed in place."
+
     # Waiting for something that comes by itself.
     WAITING_FOR_POD_IP = "WaitingForPodIP", "The pod asked for its IP in the certificate and has none yet."
     WAITING_FOR_SERVICES = "WaitingForServices", "No Service selects the new pod yet; one may arrive within 250 ms."

@@ -7,7 +7,7 @@ with a pod is said at once; the rejection's reason is that of the first problem.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from certmanager.domain.annotations import POD_IP, SPIFFE, Annotations, field_of, parse_annotations
@@ -105,6 +105,9 @@ def decide_request(pod: Pod, services: Sequence[Service], defaults: Defaults) ->
     names = _names(asked, known, defaults.trust_domain)
     if not names.sans():
         return _no_name(pod)
+    if pod.delivery.sidecar and asked.rotation is None:
+        # A sidecar follows the Secret by itself: there the default is to let it.
+        defaults = replace(defaults, rotation=Rotation.REFRESH)
     return _request(asked, names, name, bool(known.services), defaults)
 
 

@@ -86,10 +86,19 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotate:
+    """A new pod has to take this one's place: its workload is looked at. Look again at `next_at` (seconds since the epoch)."""
+
+    reason: Reason
+    message: str
+    next_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """The pod does not take part (any more), and there is nothing of ours left of it."""
 
     reason: Reason
 
 
-Decision = Keep | Issue | Reject | Wait | Remove | Nothing
+Decision = Keep | Issue | Rotate | Reject | Wait | Remove | Nothing

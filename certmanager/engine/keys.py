@@ -22,4 +22,13 @@ class RoleKey:
     service_account: str
 
 
-Key: TypeAlias = PodKey | RoleKey
+@dataclass(frozen=True, slots=True)
+class WorkloadKey:
+    """Look at one workload: is it to be rolled, or a pod of it to be evicted, for its certificates' sake?"""
+
+    namespace: str
+    kind: str
+    name: str
+
+
+Key: TypeAlias = PodKey | RoleKey | WorkloadKey

@@ -15,9 +15,10 @@ from certmanager.domain.errors import AlreadyExists, NotFound, Refused
 from certmanager.domain.model import ENROLL_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import Defaults, decide_request
+from certmanager.domain.workload import workload
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
-from certmanager.engine.keys import PodKey, RoleKey
+from certmanager.engine.keys import PodKey, RoleKey, WorkloadKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Reporter, SecretStore
 from certmanager.engine.timers import Timers
@@ -27,6 +28,8 @@ REFUSAL_SECONDS = 300.0
 """After a `no`, the same request is not sent again before this, unless `Policy` says otherwise."""
 COLLECT_SECONDS = 5.0
 """How long the garbage collector gets before we look whether a Secret without a pod is ours to delete."""
+ROTATING_SECONDS = 5.0
+"""How often a pod that waits for its successor has its workload looked at, beside the workload's own pace."""
 LOOP_SECONDS = 30.0
 """Pause when a certificate that has just been made is found wanting again at once."""
 
@@ -149,7 +152,12 @@ class PodReconciler:
                 if decision.next_at is not None:
                     self._timers.set(key, decision.next_at, situation.now)
                 return Outcome(decision.reason)
+            case decide.Rotate():
+                self._rotate(key, pod, decision, situation.now)
+                return Outcome(decision.reason)
             case decide.Wait():
+                if decision.reason is Reason.RENEWAL_LOOP:
+                    self._ports.reporter.warning(pod, decision.reason, decision.message)
                 return Outcome(decision.reason, decision.seconds)
             case decide.Reject():
                 self._timers.cancel(key)
@@ -166,6 +174,13 @@ class PodReconciler:
             case _:
                 self._timers.cancel(key)
                 return Outcome(decision.reason)
+
+    def _rotate(self, key: PodKey, pod: Pod, decision: decide.Rotate, now: float) -> None:
+        """Has the workload looked at, now and, by the timer, when the Secret itself is due for want of a new pod."""
+        kind, _, name = workload(pod).partition("/")
+        self._intake.add([WorkloadKey(pod.namespace, kind, name)])
+        if decision.next_at is not None:
+            self._timers.set(key, max(decision.next_at, now + ROTATING_SECONDS), now)
 
     def _leftovers(self, pod: Pod, keep: str | None) -> list[StoredSecret]:
         """Our Secrets of this very pod, except the one named `keep`: others stay behind when a chosen name changes."""
@@ -200,7 +215,7 @@ class PodReconciler:
     def _issue(self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None) -> Outcome | None:
         """Makes and stores a certificate; None when it is done, an outcome when the pod has gone meanwhile."""
         try:
-            write = self._make(pod, request)
+            write = self._make(pod, request, old)
         except Refused as refusal:
             self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
             raise
@@ -223,7 +238,7 @@ class PodReconciler:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
         return None
 
-    def _make(self, pod: Pod, request: Request) -> SecretWrite:
+    def _make(self, pod: Pod, request: Request, old: StoredSecret | None) -> SecretWrite:
         ca, maker = self._ports.ca, self._ports.keys
         if request.mode is Mode.SIGN:
             private_key, csr = maker.request(request)
@@ -233,7 +248,7 @@ class PodReconciler:
             private_key = signed.private_key or ""
         now = self._clock.now()
         material, bundle = maker.bundle(request, private_key, signed, ca.anchors(request.mount), now)
-        notes = decide.annotations_for(request, bundle.leaf, pod, now)
+        notes = decide.annotations_for(request, bundle.leaf, pod, now, old)
         return SecretWrite(pod=pod, name=request.secret_name, annotations=notes, material=material, bundle=bundle)
 
     def _adopt_or_tell(self, key: PodKey, pod: Pod, request: Request) -> Outcome:
@@ -266,8 +281,8 @@ class PodReconciler:
             self._ports.reporter.normal(pod, "CertificateIssued", decide.issued_message(issued, secret))
         if issued.reason is Reason.CERTIFICATE_MISSING:
             self._ports.reporter.issued(situation.now - pod.created_at)
-        if isinstance(situation.request, Request):
-            for reason, message in advice(pod, situation.request):
+        if isinstance(situation.request, Request) and secret is not None:
+            for reason, message in advice(pod, situation.request, secret):
                 self._ports.reporter.warning(pod, reason, message)
         settled = self._act(key, pod, situation, decision)
         return Outcome(issued.reason, settled.again_in)

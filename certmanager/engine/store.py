@@ -1,9 +1,9 @@
 """What the API server has, as the watches told it: the memory that a reconcile gathers from.
 
 Indexed so that the cost of one pod does not grow with the number of pods: Services by one pair of their selector, pods by
-ServiceAccount and by label pair, Secrets by name. Own writes enter at once (`put_secret`), so that a reconcile never acts on
-a state older than its own last act; an older watch event cannot overwrite them (resourceVersions are ordered integers,
-KEP-5504, guaranteed since Kubernetes 1.35 and true of etcd before).
+ServiceAccount, workload and label pair, Secrets by name. Own writes enter at once (`put_secret`), so that a reconcile
+never acts on a state older than its own last act; an older watch event cannot overwrite them (resourceVersions are ordered
+integers, KEP-5504, guaranteed since Kubernetes 1.35 and true of etcd before).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 from certmanager.domain.model import Pod, Service, StoredSecret
+from certmanager.domain.workload import workload
 
 K = TypeVar("K")
 Name = tuple[str, str]
@@ -32,6 +33,7 @@ class Store:
         self._secrets: dict[Name, StoredSecret] = {}
         self._graves: dict[Name, str] = {}
         self._pods_by_account: defaultdict[Name, set[str]] = defaultdict(set)
+        self._pods_by_workload: defaultdict[Name, set[str]] = defaultdict(set)
         self._pods_by_pair: defaultdict[Pair, set[str]] = defaultdict(set)
         self._services_by_pair: defaultdict[Pair, set[str]] = defaultdict(set)
         self._secrets_by_pod: defaultdict[Name, set[str]] = defaultdict(set)
@@ -46,6 +48,8 @@ class Store:
                 self._unindex_pod(old)
             self._pods[pod.key] = pod
             self._pods_by_account[(pod.namespace, pod.service_account)].add(pod.name)
+            if pod.owner is not None:
+                self._pods_by_workload[(pod.namespace, workload(pod))].add(pod.name)
             for label, value in pod.labels.items():
                 self._pods_by_pair[(pod.namespace, label, value)].add(pod.name)
             return old
@@ -73,6 +77,12 @@ class Store:
             names = self._pods_by_account.get((namespace, service_account), ())
             return [self._pods[(namespace, name)] for name in names]
 
+    def pods_of_workload(self, namespace: str, name: str) -> list[Pod]:
+        """The pods of one workload, `name` as `domain.workload` gives it (`Deployment/web`); sorted by name."""
+        with self._lock:
+            names = sorted(self._pods_by_workload.get((namespace, name), ()))
+            return [self._pods[(namespace, one)] for one in names]
+
     def pods_selected_by(self, service: Service) -> list[Pod]:
         """The pods whose labels a Service's selector matches."""
         if not service.selector:
@@ -83,6 +93,8 @@ class Store:
 
     def _unindex_pod(self, pod: Pod) -> None:
         _discard(self._pods_by_account, (pod.namespace, pod.service_account), pod.name)
+        if pod.owner is not None:
+            _discard(self._pods_by_workload, (pod.namespace, workload(pod)), pod.name)
         for label, value in pod.labels.items():
             _discard(self._pods_by_pair, (pod.namespace, label, value), pod.name)
 

@@ -9,19 +9,35 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
 from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.engine.backoff import Backoff
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
-from certmanager.engine.keys import Key, PodKey
+from certmanager.engine.keys import Key, PodKey, RoleKey, WorkloadKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import Reporter
 from certmanager.engine.reconcile_pod import PodReconciler
 from certmanager.engine.reconcile_role import RoleReconciler
+from certmanager.engine.reconcile_workload import WorkloadReconciler
 
 TELL_AFTER = 2
 """Failures in a row after which a pod's owner is told; a single one is usually over before anybody looks."""
+
+
+KINDS: Final = {PodKey: "pod", RoleKey: "role", WorkloadKey: "workload"}
+"""What the metrics call each kind of key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcilers:
+    """What to do with each kind of key."""
+
+    pods: PodReconciler
+    roles: RoleReconciler
+    workloads: WorkloadReconciler
 
 
 class Workers:
@@ -29,17 +45,15 @@ class Workers:
 
     Args:
         intake: queue and store.
-        pods, roles: what to do with each kind.
+        reconcilers: what to do with each kind of key.
         reporter: where failures are told.
         clock: for durations.
     """
 
-    def __init__(
-        self, intake: Intake, pods: PodReconciler, roles: RoleReconciler, reporter: Reporter, clock: Clock
-    ) -> None:
+    def __init__(self, intake: Intake, reconcilers: Reconcilers, reporter: Reporter, clock: Clock) -> None:
         self._queue = intake.queue
-        self._pods = pods
-        self._roles = roles
+        self._pods = reconcilers.pods
+        self._reconcilers = reconcilers
         self._reporter = reporter
         self._clock = clock
         self._store = intake.store
@@ -92,8 +106,7 @@ class Workers:
             reason = self._work(key)
         finally:
             self._queue.done(key)
-        kind = "pod" if isinstance(key, PodKey) else "role"
-        self._reporter.outcome(kind, reason, self._clock.monotonic() - started)
+        self._reporter.outcome(KINDS[type(key)], reason, self._clock.monotonic() - started)
         return True
 
     def _loop(self) -> None:
@@ -126,9 +139,13 @@ class Workers:
         return outcome.reason
 
     def _reconcile(self, key: Key) -> Outcome:
-        if isinstance(key, PodKey):
-            return self._pods.reconcile(key)
-        return self._roles.reconcile(key)
+        match key:
+            case PodKey():
+                return self._pods.reconcile(key)
+            case RoleKey():
+                return self._reconcilers.roles.reconcile(key)
+            case WorkloadKey():
+                return self._reconcilers.workloads.reconcile(key)
 
     def _retry(self, key: Key, error: NotYet) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
@@ -147,4 +164,9 @@ class Workers:
             if pod is not None:
                 self._reporter.warning(pod, error.reason, error.message)
         elif isinstance(error, Refused):
-            self._reporter.problem(f"{key.namespace}/{key.service_account}", error.reason, error.message)
+            self._reporter.problem(_subject(key), error.reason, error.message)
+
+
+def _subject(key: RoleKey | WorkloadKey) -> str:
+    name = key.service_account if isinstance(key, RoleKey) else f"{key.kind}/{key.name}"
+    return f"{key.namespace}/{name}"

@@ -16,26 +16,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from certmanager.domain.rotation import CertificateFact
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of `Metrics.render` (Prometheus text format)."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PREFIX: Final = "podcert_certificate_"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateFact:
-    """One pod's certificate, as it is served. Times are seconds since the epoch; `renewal` None when none is planned.
-
-    `workload` is the owner, `Kind/name`, or empty.
-    """
-
-    namespace: str
-    pod: str
-    workload: str
-    not_before: float
-    not_after: float
-    renewal: float | None
 
 
 def _no_certificates() -> Iterable[CertificateFact]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client import Metric
 
-from certmanager.observe.metrics import CertificateFact, Metrics, Sources
+from certmanager.domain.rotation import CertificateFact
+from certmanager.observe.metrics import Metrics, Sources
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")

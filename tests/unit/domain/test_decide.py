@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from certmanager.domain import decide
-from certmanager.domain.decide import Issue, Keep, Nothing, Reject, Remove, Wait
-from certmanager.domain.model import KeyType, Mode, Names
+from certmanager.domain.decide import Issue, Keep, Nothing, Reject, Remove, Rotate, Wait
+from certmanager.domain.model import Delivery, KeyType, Mode, Names, Owner, Rotation
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import NotEnrolled, Rejection, Waiting
 from tests.unit.domain.builders import DAY, LONG_NAME, NOW, bundle, leaf, pod, request, secret, situation
@@ -22,6 +22,12 @@ STRANGER = secret(managed=False)
 PREDECESSOR = secret(pod_uid="87654321-dead", pod_name="web-0")
 UNREADABLE = secret(bundle=None, problem="tls.crt: no certificate in it")
 UNSELECTED = request(selected=False)
+
+OWNED = pod(
+    owner=Owner("apps/v1", "ReplicaSet", "web-5d4f8", "rs"), delivery=Delivery(fetcher=True, served_serial="01:02")
+)
+OUTDATED = replace(OWNED, delivery=Delivery(fetcher=True, served_serial="00:01", served_not_after=NOW + 60))
+UNROLLED = request(rotation=Rotation.NONE)
 
 TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("all is well", {}, Keep, Reason.VALID),
@@ -74,6 +80,16 @@ TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("expired", {"now": NOW + DAY}, Issue, Reason.RENEWAL_DUE),
     ("due", {"now": NOW + DAY * 0.67}, Issue, Reason.RENEWAL_DUE),
     ("not due", {"now": NOW + DAY * 0.59}, Keep, Reason.VALID),
+    ("due, to be rolled", {"pod": OWNED, "now": NOW + DAY * 0.67}, Rotate, Reason.ROTATION_DUE),
+    ("due, to be rolled, urgent", {"pod": OWNED, "now": NOW + DAY * 0.84}, Issue, Reason.RENEWAL_DUE),
+    ("due, rolled by nobody", {"pod": OWNED, "request": UNROLLED, "now": NOW + DAY * 0.67}, Issue, Reason.RENEWAL_DUE),
+    ("files outdated", {"pod": OUTDATED}, Rotate, Reason.ROTATION_DUE),
+    (
+        "due at once",
+        {"secret": secret(bundle=bundle(leaf=leaf(not_after=NOW + 2))), "now": NOW + 3},
+        Wait,
+        Reason.RENEWAL_LOOP,
+    ),
 ]
 
 
@@ -170,7 +186,14 @@ def test_the_annotations_of_a_secret_hold_all_that_is_needed_later() -> None:
         "mount": "pki",
         "role": "pods",
         "ttl": "3600s",
+        "renewals": "0",
     }
+
+
+def test_a_renewal_in_place_is_counted_on_the_secret() -> None:
+    once = secret(annotations=decide.annotations_for(request(), leaf(), pod(), NOW, secret()))
+    assert once.annotations["renewals"] == "1"
+    assert decide.annotations_for(request(), leaf(), pod(), NOW, once)["renewals"] == "2"
 
 
 def test_in_mode_issue_the_annotations_tell_the_key_type_that_vault_chose() -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from certmanager.domain.model import KeyType, Mode, Rotation
 from certmanager.domain.request import Defaults
+from certmanager.domain.rotation import CertificateFact
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import REFUSAL_SECONDS, PodPorts, PodReconciler, Policy
 from certmanager.engine.reconcile_role import RoleReconciler
+from certmanager.engine.reconcile_workload import RollPolicy, WorkloadReconciler
+from certmanager.engine.served import served_certificates
+from certmanager.engine.slots import Slots
 from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
-from certmanager.engine.workers import Workers
-from tests.unit.engine.fakes import FakeApi, FakeClock, FakeMaker, FakePods, FakeReporter, FakeVault
+from certmanager.engine.windows import Window
+from certmanager.engine.workers import Reconcilers, Workers
+from tests.unit.engine.fakes import FakeApi, FakeClock, FakeMaker, FakePods, FakeReporter, FakeVault, FakeWorkloads
 
 DEFAULTS = Defaults(
     mode=Mode.SIGN,
@@ -47,13 +52,19 @@ class Engine:
         policy = Policy(lambda: DEFAULTS, refusal_seconds)
         self.pods = PodReconciler(self.intake, ports, self.timers, self.clock, policy)
         self.roles = RoleReconciler(self.intake.store, self.api, self.clock)
-        self.workers = Workers(self.intake, self.pods, self.roles, self.reporter, self.clock)
+        self.cluster = FakeWorkloads()
+        self.slots = Slots(total=2, per_namespace=2)
+        self.windows: list[Window] = []
+        rolls = RollPolicy(lambda: DEFAULTS, self.slots, self.windows)
+        self.workloads = WorkloadReconciler(self.intake.store, self.cluster, self.reporter, self.clock, rolls)
+        reconcilers = Reconcilers(self.pods, self.roles, self.workloads)
+        self.workers = Workers(self.intake, reconcilers, self.reporter, self.clock)
         if synced:
             self.sync()
 
     def sync(self) -> None:
         """The three lists, as the API server has them."""
-        self.intake.services.replace([], 1)
+        self.intake.services.replace(self.api.services, 1)
         self.intake.pods.replace(list(self.api.pods.values()), 2000)
         self.intake.secrets.replace(list(self.api.secrets.values()), 2000)
 
@@ -72,3 +83,7 @@ class Engine:
     def due(self, name: str = "web") -> float | None:
         """When the pod's certificate is due."""
         return self.timers.due(PodKey("default", name))
+
+    def certificates(self) -> list[CertificateFact]:
+        """What the metrics say."""
+        return list(served_certificates(self.intake.store, self.timers))

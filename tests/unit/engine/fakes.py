@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from certmanager.domain.errors import AlreadyExists, Conflict, NotFound
+from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, NotYet
 from certmanager.domain.model import (
     Bundle,
     Leaf,
     Material,
     Names,
+    Owner,
     Pod,
     Request,
     SecretWrite,
+    Service,
     Signed,
     StoredSecret,
+    Workload,
 )
 
 
@@ -98,6 +101,7 @@ class FakeApi:
     def __init__(self) -> None:
         self.secrets: dict[tuple[str, str], StoredSecret] = {}
         self.pods: dict[tuple[str, str], Pod] = {}
+        self.services: list[Service] = []
         self.roles: list[tuple[str, str, list[str]]] = []
         self.writes = 0
         self.reads = 0
@@ -186,3 +190,30 @@ class FakeReporter:
 
     def bug(self, key: object, error: BaseException) -> None:
         self.bugs.append(type(error))
+
+
+class FakeWorkloads:
+    """The port `Workloads`: remembers rolls and evictions; `blocked` evictions are refused by a PodDisruptionBudget."""
+
+    def __init__(self) -> None:
+        self.workloads: dict[tuple[str, str, str], Workload] = {}
+        self.controllers: dict[str, Owner] = {}
+        self.restarts: list[tuple[str, str]] = []
+        self.evicted: list[str] = []
+        self.blocked = False
+
+    def read(self, namespace: str, kind: str, name: str) -> Workload | None:
+        return self.workloads.get((namespace, kind, name))
+
+    def controller(self, namespace: str, owner: Owner) -> Owner | None:
+        return self.controllers.get(owner.uid)
+
+    def restart(self, workload: Workload, value: str) -> None:
+        self.restarts.append((workload.name, value))
+        key = (workload.namespace, workload.kind, workload.name)
+        self.workloads[key] = replace(workload, restarted_for=value, settled=False)
+
+    def evict(self, pod: Pod) -> None:
+        if self.blocked:
+            raise NotYet("DisruptionBudget", "the budget `all` allows no disruption")
+        self.evicted.append(pod.name)

@@ -10,8 +10,9 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from certmanager.domain.model import Pod
+from certmanager.domain.rotation import CertificateFact
 from certmanager.observe.logs import LogFormat, LogLevel, configure
-from certmanager.observe.metrics import CertificateFact, Metrics, Sources
+from certmanager.observe.metrics import Metrics, Sources
 from certmanager.observe.reporter import Reporter
 
 POD = Pod("shop", "web-0", "uid-1", 1, "web", {}, {}, 0.0)

@@ -1,0 +1,166 @@
+"""One workload, once: its live object and its pods are gathered, the plan is made (domain), one step is taken.
+
+What counts is the live object: its uid and selector have to match a pod, its own template has to carry the label, and
+rotation and renewal times are taken as the template says them, so that nobody who may patch a pod can have somebody else's
+workload rolled. The value that is written derives from the revision that is replaced, so that neither a retry nor a
+second manager rolls twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from certmanager.domain.annotations import IGNORED, parse_annotations
+from certmanager.domain.errors import NotYet
+from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
+from certmanager.domain.request import Defaults
+from certmanager.domain.rotation import Done, Due, Evict, Hold, Roll, Rollout, plan, replacement, replaces_pods
+from certmanager.engine.clock import Clock
+from certmanager.engine.keys import WorkloadKey
+from certmanager.engine.outcome import Outcome
+from certmanager.engine.ports import Reporter, Workloads
+from certmanager.engine.served import secret_of
+from certmanager.engine.slots import Slots
+from certmanager.engine.store import Store
+from certmanager.engine.windows import Window, opens_in
+
+AFTER_STEP_SECONDS = 1.0
+BLOCKED_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RollPolicy:
+    """What the administrator decides: the defaults of pods, how many roll at once, and when."""
+
+    defaults: Callable[[], Defaults]
+    slots: Slots
+    windows: Sequence[Window] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """Strategy and `renew-before` as the template says them."""
+
+    rotation: Rotation
+    renew_before: float
+
+
+class WorkloadReconciler:
+    """Thread-safe as long as no two threads reconcile the same key, which the queue guarantees."""
+
+    def __init__(
+        self, store: Store, workloads: Workloads, reporter: Reporter, clock: Clock, policy: RollPolicy
+    ) -> None:
+        self._store = store
+        self._workloads = workloads
+        self._reporter = reporter
+        self._clock = clock
+        self._policy = policy
+
+    def reconcile(self, key: WorkloadKey) -> Outcome:
+        """Takes the next step. Raises `NotYet`, `Refused`."""
+        workload = self._workloads.read(key.namespace, key.kind, key.name)
+        if workload is None:
+            self._policy.slots.free(key)
+            return Outcome("WorkloadGone")
+        rollout = self._gather(key, workload)
+        step = plan(rollout)
+        match step:
+            case Done():
+                self._policy.slots.free(key)
+                return Outcome("RollDone")
+            case Hold():
+                if step.reason == "RollStuck" or (not rollout.due and not workload.settled):
+                    # It keeps no other workload waiting; one that only finishes keeps its slot until it has.
+                    (self._policy.slots.free if step.reason == "RollStuck" else self._policy.slots.hold)(key)
+                if step.tell:
+                    for item in rollout.due:
+                        self._reporter.warning(item.pod, step.reason, step.message)
+                return Outcome(step.reason, step.seconds)
+            case Roll():
+                self._workloads.restart(workload, step.value)
+                for item in rollout.due[:1]:
+                    name = f"{workload.kind} {workload.name}"
+                    message = f"{name} is rolled: the certificate of pod {item.pod.name} is to be replaced"
+                    self._reporter.normal(item.pod, "RollStarted", message)
+                return Outcome("RollStarted", AFTER_STEP_SECONDS)
+            case Evict():
+                return self._evict(step.due)
+
+    def _evict(self, due: Due) -> Outcome:
+        try:
+            self._workloads.evict(due.pod)
+        except NotYet as error:
+            if error.shared:
+                raise
+            self._reporter.warning(due.pod, error.reason, error.message)
+            return Outcome(error.reason, max(BLOCKED_SECONDS, error.retry_after or 0.0))
+        self._reporter.normal(
+            due.pod, "Evicted", f"evicted: its certificate ends in {due.times.end - self._clock.now():.0f} s"
+        )
+        return Outcome("Evicted", AFTER_STEP_SECONDS)
+
+    def _gather(self, key: WorkloadKey, workload: Workload) -> Rollout:
+        now = self._clock.now()
+        pods = [
+            pod for pod in self._store.pods_of_workload(key.namespace, f"{key.kind}/{key.name}") if not pod.finished
+        ]
+        terms = self._terms(workload, pods)
+        due = [] if terms is None else self._due(workload, pods, terms, now)
+        wants = bool(due) and not workload.paused
+        return Rollout(
+            workload=workload,
+            strategy=Rotation.RESTART if terms is None else terms.rotation,
+            due=due,
+            pods=pods,
+            window_opens_in=opens_in(self._policy.windows, now),
+            slot=not wants or self._policy.slots.take(key),
+            now=now,
+        )
+
+    def _terms(self, workload: Workload, pods: Sequence[Pod]) -> _Terms | None:
+        """What the template says, None when it is not enrolled or does not replace pods."""
+        if workload.template_labels.get(ENROLL_LABEL) != "true":
+            return None
+        asked, problems = parse_annotations(_own(workload.template_annotations))
+        if problems:
+            return None
+        defaults = self._policy.defaults()
+        sidecar = any(pod.delivery.sidecar for pod in pods)
+        rotation = asked.rotation or (Rotation.REFRESH if sidecar else defaults.rotation)
+        if not replaces_pods(rotation):
+            return None
+        if asked.renew_before_seconds is not None:
+            return _Terms(rotation, float(max(1, asked.renew_before_seconds)))
+        return _Terms(rotation, asked.renew_before_fraction or defaults.renew_before_fraction)
+
+    def _due(self, workload: Workload, pods: Sequence[Pod], terms: _Terms, now: float) -> list[Due]:
+        found = []
+        for pod in pods:
+            secret = secret_of(self._store, pod)
+            if secret is None or pod.deleting:
+                continue
+            times = replacement(pod, secret, terms.renew_before)
+            if times is None:
+                continue
+            # A pod whose own annotations are not the template's was patched: only the end of what it serves counts.
+            patched = _own(pod.annotations) != _own(workload.template_annotations)
+            if now >= (times.urgent if patched else times.due) and self._belongs(workload, pod):
+                found.append(Due(pod, times))
+        return found
+
+    def _belongs(self, workload: Workload, pod: Pod) -> bool:
+        """The live workload made this pod: by uid, through its live ReplicaSet, and by its selector."""
+        owner = pod.owner
+        if owner is None or any(pod.labels.get(label) != value for label, value in workload.selector.items()):
+            return False
+        if owner.kind == "ReplicaSet":
+            controller = self._workloads.controller(pod.namespace, owner)
+            return controller is not None and controller.uid == workload.uid
+        return owner.uid == workload.uid
+
+
+def _own(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Without what Podcert writes itself."""
+    return {name: value for name, value in annotations.items() if name not in IGNORED}
