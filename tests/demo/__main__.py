@@ -81,7 +81,8 @@ def main() -> int:
         print("\ninterrupted; everything that was started has been ended", file=sys.stderr)
         return 130
     finally:
-        if fresh is not None:
+        if fresh is not None and not keep:
+            # A cluster that is kept runs from the binary in there.
             shutil.rmtree(fresh, ignore_errors=True)
 
 
