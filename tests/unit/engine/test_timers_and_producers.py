@@ -1,0 +1,185 @@
+"""Renewal times, and the producers of keys beside the watches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from certmanager.domain.errors import NotYet
+from certmanager.engine.intake import Intake
+from certmanager.engine.keys import Key, PodKey, RoleKey
+from certmanager.engine.producers import RESYNC_SECONDS, RETRY_SECONDS, SWEEP_SECONDS, Producers, Sources
+from certmanager.engine.queue import WorkQueue
+from certmanager.engine.store import Store
+from certmanager.engine.timers import HORIZON, Timers
+from tests.unit.engine.builders import pod
+from tests.unit.engine.fakes import FakeClock, FakeReporter
+
+WEB = PodKey("default", "web")
+
+
+class Fired:
+    """Collects keys; `wait` returns when one has come."""
+
+    def __init__(self) -> None:
+        self.keys: list[PodKey] = []
+        self._came = threading.Event()
+
+    def __call__(self, key: PodKey) -> None:
+        self.keys.append(key)
+        self._came.set()
+
+    def wait(self) -> bool:
+        return self._came.wait(30)
+
+
+@pytest.fixture
+def fired() -> Fired:
+    return Fired()
+
+
+@pytest.fixture
+def timers(fired: Fired) -> Iterator[Timers]:
+    made = Timers(fired)
+    made.start()
+    yield made
+    made.stop()
+
+
+def test_a_time_that_is_late_already_fires_at_once_and_once(timers: Timers, fired: Fired) -> None:
+    now = time.time()
+    timers.set(WEB, now - 3600, now)
+    assert fired.wait()
+    assert fired.keys == [WEB]
+
+
+def test_a_time_that_was_set_before_the_start_is_not_lost(fired: Fired) -> None:
+    made = Timers(fired)
+    now = time.time()
+    made.set(WEB, now - 10, now)
+    made.start()
+    try:
+        assert fired.wait()
+    finally:
+        made.stop()
+
+
+def test_a_new_time_replaces_the_old_one_and_a_cancelled_one_is_gone(timers: Timers, fired: Fired) -> None:
+    now = time.time()
+    timers.set(WEB, now + 3600, now)
+    timers.set(WEB, now + 7200, now)
+    assert timers.due(WEB) == now + 7200
+    assert timers.overdue(now + 3700) == []
+    timers.cancel(WEB)
+    timers.cancel(WEB)
+    assert timers.due(WEB) is None
+    assert timers.overdue(now + 9999) == []
+    assert fired.keys == []
+
+
+def test_the_sweep_finds_what_a_moved_clock_made_late(timers: Timers) -> None:
+    now = time.time()
+    timers.set(WEB, now + 86400, now)
+    assert timers.overdue(now) == []
+    assert timers.overdue(now + 86400) == [WEB]
+
+
+def test_a_certificate_of_ten_thousand_years_needs_no_job_and_crashes_nothing(timers: Timers) -> None:
+    now = time.time()
+    for at in (now + HORIZON + 1, now + 9e12):
+        timers.set(WEB, at, now)
+        assert timers.due(WEB) == at
+
+
+class Bench:
+    """Producers on a moved clock, with sources that can fail."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.queue = WorkQueue[Key](self.clock.monotonic)
+        self.intake = Intake(Store(), self.queue, self.clock)
+        self.timers = Timers(lambda key: None)
+        self.reporter = FakeReporter()
+        self.roles: list[tuple[str, str]] = [("default", "old")]
+        self.failing = False
+        self.calls: list[str] = []
+        sources = Sources(roles=self._roles, anchors=self._anchors)
+        self.producers = Producers(self.intake, self.timers, sources, self.reporter, self.clock)
+
+    def sync(self) -> None:
+        self.intake.pods.replace([pod()], 10)
+        self.intake.services.replace([], 10)
+        self.intake.secrets.replace([], 10)
+
+    def taken(self) -> set[Key]:
+        found: set[Key] = set()
+        while (key := self.queue.get(0)) is not None:
+            found.add(key)
+            self.queue.done(key)
+        return found
+
+    def _roles(self) -> list[tuple[str, str]]:
+        return self._ask("roles", self.roles)
+
+    def _anchors(self) -> object:
+        return self._ask("anchors", self.roles)
+
+    def _ask(self, what: str, answer: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        self.calls.append(what)
+        if self.failing:
+            raise NotYet("Away", "away")
+        return answer
+
+
+def test_nothing_is_asked_before_the_lists_are_complete() -> None:
+    bench = Bench()
+    bench.producers.step()
+    assert bench.calls == []
+
+
+def test_a_role_that_nobody_owns_any_more_is_looked_at() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.taken()
+    bench.producers.step()
+    assert RoleKey("default", "old") in bench.taken()
+
+
+def test_newly_read_anchors_have_every_pod_looked_at() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.taken()
+    bench.producers.step()
+    assert WEB in bench.taken()
+
+
+def test_sources_that_fail_are_asked_again_soon_and_those_that_answer_after_minutes() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.failing = True
+    bench.producers.step()
+    bench.clock.advance(RETRY_SECONDS)
+    bench.failing = False
+    bench.producers.step()
+    assert bench.calls == ["roles", "anchors"] * 2
+    bench.clock.advance(RETRY_SECONDS)
+    bench.producers.step()
+    assert bench.calls == ["roles", "anchors"] * 2
+    bench.clock.advance(RESYNC_SECONDS)
+    bench.producers.step()
+    assert bench.calls == ["roles", "anchors"] * 3
+
+
+def test_an_overdue_renewal_is_swept_up_when_the_wall_clock_jumps() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.timers.set(WEB, bench.clock.now() + 86400, bench.clock.now())
+    bench.producers.step()
+    bench.taken()
+    bench.clock.jump(86400)
+    bench.clock.advance(SWEEP_SECONDS)
+    bench.producers.step()
+    assert WEB in bench.taken()
