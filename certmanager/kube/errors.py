@@ -92,8 +92,8 @@ def _eviction(target: Target, answer: Mapping[str, Any], headers: Mapping[str, s
     """
     words = _quote(answer)
     if "more than one PodDisruptionBudget" in words:
-        remedy = "leave one of them that selects it; until then it is not evicted"
-        return Refused("DisruptionBudgetsOverlap", f"cannot {target}{words} {remedy}")
+        remedy = "let one of them alone select it; until then it is not evicted"
+        return Refused("DisruptionBudgetsOverlap", f"cannot {target}{words.rstrip('.')}; {remedy}")
     details = answer.get("details")
     details = details if isinstance(details, dict) else {}
     told = [_quote(each) for each in _objects(details, "causes") if each.get("reason") == "DisruptionBudget"]

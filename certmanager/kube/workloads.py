@@ -92,6 +92,10 @@ class KubeWorkloads:
             "deleteOptions": {"preconditions": {"uid": pod.uid}},
         }
         path = namespaced("api/v1", "pods", pod.namespace, pod.name)
+        # A pending pod of another uid would hold this worker for ten seconds, in which the API server tries it again
+        # and again (measured with 1.36); the precondition stays, for a pod that is replaced just now.
+        if not self._lives(pod, path):
+            return
         try:
             self._client.request("POST", f"{path}/eviction", None, body)
         except NotFound:

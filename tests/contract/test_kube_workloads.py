@@ -39,6 +39,11 @@ def refuses(code: int, message: str, http: int = 0, reason: str = "", **details:
     return lambda connection, _request: connection.answer(http or code, body, headers)
 
 
+def lives(uid: str) -> Answer:
+    """A pod of that uid."""
+    return says({"kind": "PartialObjectMetadata", "metadata": {"name": "web-0", "uid": uid}})
+
+
 def cause(message: str) -> list[dict[str, str]]:
     """The causes by which a budget is named."""
     return [{"reason": "DisruptionBudget", "message": message}]
@@ -140,7 +145,7 @@ def test_an_owner_that_is_no_replica_set_is_not_asked_for(owner: Owner) -> None:
 
 
 def test_an_eviction_names_the_pods_uid() -> None:
-    with serving(POST=[says(DONE)]) as server:
+    with serving(POST=[says(DONE)], list=[lives("uid-1")]) as server:
         KubeWorkloads(client(server)).evict(POD)
         (request,) = server.of("POST")
     assert request.path == "/api/v1/namespaces/shop/pods/web-0/eviction"
@@ -163,7 +168,7 @@ def test_an_eviction_names_the_pods_uid() -> None:
     ],
 )
 def test_a_budget_that_says_no_is_not_yet_and_is_named(answer: Answer, named: str, retry_after: float | None) -> None:
-    with serving(POST=[answer]) as server, pytest.raises(NotYet) as caught:
+    with serving(POST=[answer], list=[lives("uid-1")]) as server, pytest.raises(NotYet) as caught:
         KubeWorkloads(client(server)).evict(POD)
     assert type(caught.value) is NotYet
     assert caught.value.reason == "DisruptionBudget"
@@ -177,52 +182,53 @@ def test_a_budget_that_says_no_is_not_yet_and_is_named(answer: Answer, named: st
     "answer", [fails(429, "too many requests", Retry_After="1"), refuses(429, "busy", causes=[{}])]
 )
 def test_a_429_that_no_budget_caused_is_the_api_servers_own_load(answer: Answer) -> None:
-    with serving(POST=[answer]) as server, pytest.raises(NotYet) as caught:
+    with serving(POST=[answer], list=[lives("uid-1")]) as server, pytest.raises(NotYet) as caught:
         KubeWorkloads(client(server)).evict(POD)
     assert (caught.value.reason, caught.value.shared) == ("KubernetesBusy", True)
 
 
 @pytest.mark.parametrize("http", [201, 500])
 def test_several_budgets_for_one_pod_are_refused_even_when_the_answer_looks_like_success(http: int) -> None:
-    with serving(POST=[refuses(500, SEVERAL, http)]) as server, pytest.raises(Refused) as caught:
+    with serving(POST=[refuses(500, SEVERAL, http)], list=[lives("uid-1")]) as server, pytest.raises(Refused) as caught:
         KubeWorkloads(client(server)).evict(POD)
     assert caught.value.reason == "DisruptionBudgetsOverlap"
-    assert "leave one of them" in caught.value.message
+    assert "let one of them alone" in caught.value.message
 
 
 def test_a_failure_that_comes_as_success_is_a_failure() -> None:
-    with serving(POST=[refuses(503, "not now", 201), refuses(0, "what", 201)]) as server:
+    with serving(POST=[refuses(503, "not now", 201), refuses(0, "what", 201)], list=[lives("uid-1")]) as server:
         for _ in range(2):
             with pytest.raises(NotYet, match="KubernetesBusy"):
                 KubeWorkloads(client(server)).evict(POD)
 
 
-def lives(uid: str) -> Answer:
-    """A pod of that uid."""
-    return says({"kind": "PartialObjectMetadata", "metadata": {"name": "web-0", "uid": uid}})
-
-
 @pytest.mark.parametrize("now", [fails(404), lives("uid-2")])
 @pytest.mark.parametrize("reason", ["Conflict", ""])
 def test_a_pod_of_that_uid_which_is_gone_is_success(now: Answer, reason: str) -> None:
-    with serving(POST=[refuses(409, UID, reason=reason, kind="Pod")], list=[now]) as server:
+    with serving(POST=[refuses(409, UID, reason=reason, kind="Pod")], list=[lives("uid-1"), now]) as server:
         KubeWorkloads(client(server)).evict(POD)
-        assert [kind for kind, _ in server.asked] == ["POST", "list"]
-    with serving(POST=[fails(404)]) as server:
+        assert [kind for kind, _ in server.asked] == ["list", "POST", "list"]
+    with serving(POST=[fails(404)], list=[lives("uid-1")]) as server:
         KubeWorkloads(client(server)).evict(POD)
 
 
 @pytest.mark.parametrize("reason", ["Conflict", ""])
 def test_a_conflict_over_a_pod_that_still_lives_is_tried_again(reason: str) -> None:
     conflict = refuses(409, "the ResourceVersion in the precondition does not match", reason=reason, kind="Pod")
-    with serving(POST=[conflict], list=[lives("uid-1")]) as server, pytest.raises(Conflict) as caught:
+    with (
+        serving(POST=[conflict], list=[lives("uid-1")]) as server,
+        pytest.raises(Conflict) as caught,
+    ):
         KubeWorkloads(client(server)).evict(POD)
     assert caught.value.__cause__ is None
 
 
 def test_without_the_right_to_evict_the_refusal_says_where_it_comes_from() -> None:
     words = 'pods "web-0" is forbidden: User "x" cannot create resource "pods/eviction" in API group ""'
-    with serving(POST=[refuses(403, words, kind="pods", name="web-0")]) as server, pytest.raises(Refused) as caught:
+    with (
+        serving(POST=[refuses(403, words, kind="pods", name="web-0")], list=[lives("uid-1")]) as server,
+        pytest.raises(Refused) as caught,
+    ):
         KubeWorkloads(client(server)).evict(POD)
     assert caught.value.reason == "KubernetesForbidden"
     assert "compare the manager's ClusterRole" in caught.value.message
@@ -232,5 +238,12 @@ def test_no_answer_to_an_eviction_is_not_yet() -> None:
     def reset(connection: Connection, _request: Request) -> None:
         connection.reset()
 
-    with serving(POST=[reset]) as server, pytest.raises(NotYet, match="KubernetesUnreachable"):
+    with serving(POST=[reset], list=[lives("uid-1")]) as server, pytest.raises(NotYet, match="KubernetesUnreachable"):
         KubeWorkloads(client(server)).evict(POD)
+
+
+@pytest.mark.parametrize("now", [fails(404), lives("uid-2")])
+def test_a_pod_that_is_known_to_be_gone_is_not_evicted_again(now: Answer) -> None:
+    with serving(list=[now]) as server:
+        KubeWorkloads(client(server)).evict(POD)
+        assert server.of("POST") == []
