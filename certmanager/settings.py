@@ -7,9 +7,11 @@ everything else is `PODCERT_*`. The table in docs/settings.md is made from the f
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import yaml
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -21,6 +23,7 @@ from pydantic_settings import (
 
 from certmanager.domain.model import KeyType, Mode, Rotation
 from certmanager.domain.names import parse_duration
+from certmanager.domain.problems import shown
 from certmanager.domain.request import Defaults
 
 _PATH = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")
@@ -244,8 +247,8 @@ def load(file: Path | None = None, **flags: object) -> Settings:
     Raises:
         SettingsError: with one line per field that is wrong.
     """
-    if file is not None and not file.is_file():
-        raise SettingsError(f"settings file {file}: there is no such file")
+    if file is not None and (problem := _file_problem(file)):
+        raise SettingsError(f"settings file {file}: {problem}")
     given = {name: value for name, value in flags.items() if value is not None}
     source = type("Settings", (Settings,), {"yaml_path": file, "__doc__": Settings.__doc__})
     try:
@@ -259,6 +262,27 @@ def load(file: Path | None = None, **flags: object) -> Settings:
 def variable(field: str) -> str:
     """The environment variable of a field: `vault_addr` is VAULT_ADDR, `mount` is PODCERT_MOUNT."""
     return field.upper() if field.startswith("vault_") else f"PODCERT_{field.upper()}"
+
+
+def _file_problem(file: Path) -> str | None:
+    """What keeps the file from being read as settings, without any of its values: one of them may be a token."""
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return "there is no such file"
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        mark = getattr(error, "problem_mark", None)
+        return f"it is not YAML{f' (line {mark.line + 1})' if mark else ''}; write `key: value` lines"
+    if not isinstance(content, dict):
+        return None if content is None else "must be a mapping: `key: value` lines"
+    known = {*Settings.model_fields, *(variable(name) for name in Settings.model_fields if name.startswith("vault_"))}
+    said = []
+    for key in sorted(map(str, content.keys() - known)):
+        near = get_close_matches(key.lower().removeprefix("podcert_"), known, 1)
+        said.append(f"`{shown(key)}` is no setting{f', did you mean {near[0]}?' if near else ''}")
+    return f"{'; '.join(said)}; see docs/settings.md" if said else None
 
 
 def _explain(error: ValidationError) -> str:

@@ -92,8 +92,46 @@ def test_no_token_at_all_is_said_with_the_ways_to_give_one() -> None:
 def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "podcert.yaml"
     file.write_text("token_file: /t\nmout: pki\n")
-    with pytest.raises(SettingsError, match=r"(?i)mout"):
+    with pytest.raises(SettingsError, match=r"`mout` is no setting, did you mean mount\?; see docs/settings.md"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("vault_token: [planted", "it is not YAML (line 1)"),
+        ("a: 1\nb: : planted\n", "it is not YAML (line 2)"),
+        ("- planted", "must be a mapping"),
+        ("planted", "must be a mapping"),
+        ("PODCERT_MOUNT: planted", "did you mean mount?"),
+        ("7: planted", "`7` is no setting; see"),
+        ("xyz: planted\nabc: planted", "`abc` is no setting; `xyz` is no setting; see"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_told_by_its_rule_and_never_quoted(tmp_path: Path, text: str, rule: str) -> None:
+    file = tmp_path / "podcert.yaml"
+    file.write_text(text)
+    with pytest.raises(SettingsError) as error:
+        load(file)
+    assert str(error.value).startswith(f"settings file {file}: ")
+    assert rule in str(error.value)
+    assert "planted" not in str(error.value)
+    assert error.value.__cause__ is None
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "podcert.yaml"
+    file.write_bytes(b"mount: \xff")
+    with pytest.raises(SettingsError, match="it is not YAML"):
+        load(file)
+
+
+def test_an_empty_file_and_the_names_of_vaults_variables_are_fine(tmp_path: Path) -> None:
+    file = tmp_path / "podcert.yaml"
+    file.write_text("# nothing\n")
+    assert load(file, token_file="/t").mount == "pki"
+    file.write_text("VAULT_ADDR: http://v:1\ntoken_file: /t\n")
+    assert load(file).vault_addr == "http://v:1"
 
 
 def test_a_settings_file_that_is_not_there_is_said() -> None:
