@@ -136,12 +136,13 @@ class World:
         return answer
 
     def vault_signs(self) -> float:
-        """OpenBao's own count of `sign` and `issue` calls, on all mounts."""
+        """OpenBao's own count of `sign` and `issue` calls on this mount, whatever came of them."""
         address = f"{self.vault.url}/v1/sys/metrics?format=prometheus"
         request = urllib.request.Request(address, headers={"X-Vault-Token": self.vault.root_token})  # noqa: S310 - loopback
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the same
             text = answer.read().decode()
-        return total(text, "vault_pki_sign_count") + total(text, "vault_pki_issue_count")
+        name = f"vault_{self.mount.replace('-', '_')}"
+        return total(text, f"{name}_sign_count") + total(text, f"{name}_issue_count")
 
     # Objects
 
