@@ -11,19 +11,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from tests.cluster import images, local
+from tests.cluster import choice, existing, images, local
 from tests.cluster.paths import ClusterError
 from tests.cluster.progress import say
-from tests.cluster.provider import Spec
-
-PROVIDERS: dict[str, Callable[[], local.Local]] = {"local": local.Local}
+from tests.cluster.provider import Provider, Spec
+from tests.cluster.running import LocalCluster
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     options = _parser().parse_args(arguments)
-    provider = PROVIDERS[options.provider]()
     try:
+        chosen = choice.Choice(options.provider, options.kubeconfig, options.context, load=not options.no_load)
+        provider = choice.provider(chosen)
         return COMMANDS[options.command](provider, options)
     except ClusterError as error:
         say(f"error: {error}")
@@ -33,9 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def up(provider: local.Local, options: argparse.Namespace) -> int:
+def up(provider: Provider, options: argparse.Namespace) -> int:
     """Start a cluster that stays after this command."""
-    if problem := None if os.geteuid() == 0 or options.no_node else local.missing(node=True):
+    can_install = provider.name == "local" and os.geteuid() == 0  # what is missing is got on the way
+    if problem := None if can_install else provider.missing(node=not options.no_node):
         say(f"error: {problem}")
         return 2
     wanted = images.NAMES if options.images and not options.no_node else ()
@@ -45,14 +46,14 @@ def up(provider: local.Local, options: argparse.Namespace) -> int:
     return 0
 
 
-def down(provider: local.Local, options: argparse.Namespace) -> int:
+def down(provider: Provider, options: argparse.Namespace) -> int:
     """End a cluster; fine when none runs."""
     ran = provider.down(options.name)
     say(f"cluster {options.name} ended, nothing of it is left" if ran else f"no cluster {options.name} runs")
     return 0
 
 
-def status(provider: local.Local, options: argparse.Namespace) -> int:
+def status(provider: Provider, options: argparse.Namespace) -> int:
     """Show the running clusters and their parts."""
     names = provider.names()
     for name in names:
@@ -62,26 +63,28 @@ def status(provider: local.Local, options: argparse.Namespace) -> int:
     return 0 if names else 3
 
 
-def kubeconfig(provider: local.Local, options: argparse.Namespace) -> int:
+def kubeconfig(provider: Provider, options: argparse.Namespace) -> int:
     """Print the path of the kubeconfig with all rights."""
     print(provider.attach(options.name).kubeconfig)
     return 0
 
 
-def shell(provider: local.Local, options: argparse.Namespace) -> int:
-    """Start a shell inside the sandbox, KUBECONFIG set and `kubectl` the cluster's own."""
+def shell(provider: Provider, options: argparse.Namespace) -> int:
+    """Start a shell (with provider local: inside the sandbox), KUBECONFIG set and `kubectl` the cluster's own."""
     running = provider.attach(options.name)
-    own = running.folder / "conf" / "bin"
-    own.mkdir(exist_ok=True)
-    program = own / "kubectl"
-    program.write_text(f'#!/bin/sh\nexec "{running.kube}" kubectl "$@"\n')
-    program.chmod(0o700)
-    environment = {**os.environ, "KUBECONFIG": str(running.kubeconfig), "PATH": f"{own}:{os.environ['PATH']}"}
-    command = running.sandbox.command([os.environ.get("SHELL", "/bin/sh")])
+    command, environment = [os.environ.get("SHELL", "/bin/sh")], {**os.environ, "KUBECONFIG": str(running.kubeconfig)}
+    if isinstance(running, LocalCluster):
+        own = running.folder / "conf" / "bin"
+        own.mkdir(exist_ok=True)
+        program = own / "kubectl"
+        program.write_text(f'#!/bin/sh\nexec "{running.kube}" kubectl "$@"\n')
+        program.chmod(0o700)
+        environment["PATH"] = f"{own}:{os.environ['PATH']}"
+        command = running.sandbox.command(command)
     return subprocess.run(command, env=environment, check=False).returncode
 
 
-def build_images(provider: local.Local, options: argparse.Namespace) -> int:
+def build_images(provider: Provider, options: argparse.Namespace) -> int:
     """Build this project's images and say what they are."""
     local.prepare(node=True)
     for image in images.build(images.NAMES):
@@ -89,17 +92,19 @@ def build_images(provider: local.Local, options: argparse.Namespace) -> int:
     return 0
 
 
-def prepare(provider: local.Local, options: argparse.Namespace) -> int:
+def prepare(provider: Provider, options: argparse.Namespace) -> int:
     """Get and build everything that a cluster needs, so that the tests start at once."""
-    if os.geteuid() != 0:
-        say("not root: tests that need a node will be left out")
-    local.prepare(node=os.geteuid() == 0)
-    if os.geteuid() == 0:
+    if problem := provider.missing(node=True) if provider.name != "local" or os.geteuid() != 0 else None:
+        say(f"tests that need a node will be left out: {problem}")
+    # Tests of a control plane alone, and of its outages, have one from parts whatever provides the node.
+    own_node = provider.name == "local" and os.geteuid() == 0
+    local.prepare(node=own_node)
+    if own_node:
         images.build(images.NAMES)
     return 0
 
 
-COMMANDS: dict[str, Callable[[local.Local, argparse.Namespace], int]] = {
+COMMANDS: dict[str, Callable[[Provider, argparse.Namespace], int]] = {
     "up": up,
     "down": down,
     "status": status,
@@ -116,7 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, function in COMMANDS.items():
         command = commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0])
         command.add_argument("--name", default="podcert", help="the cluster's name (default: %(default)s)")
-        command.add_argument("--provider", choices=sorted(PROVIDERS), default="local", help="default: %(default)s")
+        command.add_argument(
+            "--provider", default="", help=f"{', '.join(choice.NAMES)}; else PODCERT_PROVIDER, else local"
+        )
+        command.add_argument("--kubeconfig", default="", help=f"for provider existing; else {existing.VARIABLE}")
+        command.add_argument("--context", default="", help="for provider existing: a context of that kubeconfig")
+        command.add_argument("--no-load", action="store_true", help="for provider existing: the images are there")
         if name == "up":
             command.add_argument("--no-node", action="store_true", help="an API server only: seconds, no root needed")
             command.add_argument("--images", action="store_true", help="build and load this project's images too")

@@ -49,6 +49,10 @@ class Local:
 
     name = "local"
 
+    def missing(self, *, node: bool) -> str | None:
+        """Return what this machine lacks and how to get it, or None."""
+        return missing(node=node)
+
     def up(self, spec: Spec) -> LocalCluster:
         """Start the cluster `spec` describes; it ends with this process unless kept.
 

@@ -1,6 +1,7 @@
 """What a cluster can do, whoever provides it: the demo, the tests and the benchmark know only these names.
 
-Provider `local` (local.py) starts everything from parts; others (kind, a cluster that exists) stand beside it.
+Provider `local` (local.py) starts everything from parts, `kind` (kind.py) in Docker, `existing` (existing.py) uses a cluster
+that somebody names; `choice` tells which one is meant.
 """
 
 from __future__ import annotations
@@ -70,6 +71,12 @@ class Cluster(Protocol):
     def load_images(self, images: Iterable[str]) -> None:
         """Build this project's images (`images.NAMES`) where needed and bring them to the node."""
 
+    def keep(self) -> None:
+        """Let it outlive this process."""
+
+    def describe(self) -> str:
+        """What runs, as JSON."""
+
     def down(self) -> None:
         """End it; returns when nothing is left."""
 
@@ -80,6 +87,9 @@ class Provider(Protocol):
     @property
     def name(self) -> str:
         """What --provider calls it."""
+
+    def missing(self, *, node: bool) -> str | None:
+        """What keeps it from working here and how to mend that, or None."""
 
     def up(self, spec: Spec) -> Cluster:
         """Start a cluster that ends with this process."""
