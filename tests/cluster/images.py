@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import base, children, gobuild, openbao
+from tests.cluster import base, children, gobuild, openbao, packages
 from tests.cluster.gobuild import key
 from tests.cluster.oci import Image, Store
 from tests.cluster.paths import REPOSITORY, ClusterError, cache, lock, temporary
@@ -29,18 +29,25 @@ SECONDS_EACH = 15.0
 
 @dataclass(frozen=True)
 class Source:
-    """An image of ours: full reference, Dockerfile (relative to the repository), what is put into its build context."""
+    """An image of ours: full reference, Dockerfile (relative to the repository), what is put into its build context.
+
+    `packages` are of Debian; they are installed before the Dockerfile's own steps, because a build may not reach a mirror.
+    """
 
     reference: str
     dockerfile: str
     wheels: bool = False
     bao: bool = False
+    packages: tuple[str, ...] = ()
 
 
 SOURCES = {
     "certificate-manager": Source("docker.io/library/certificate-manager:0.1.0", "Dockerfile.manager", wheels=True),
     "certificate-fetcher": Source("docker.io/library/certificate-fetcher:0.1.0", "Dockerfile.fetcher"),
     "podcert-example": Source("docker.io/library/podcert-example:0.1.0", "manifests/examples/Dockerfile"),
+    "podcert-nginx": Source(
+        "docker.io/library/podcert-nginx:0.1.0", "manifests/examples/Dockerfile.nginx", packages=("nginx-light",)
+    ),
     "openbao": Source("docker.io/openbao/openbao:2.7.2", "tests/cluster/images/openbao/Dockerfile", bao=True),
 }
 NAMES = tuple(SOURCES)
@@ -100,7 +107,7 @@ def _record(name: str, tree: Path = REPOSITORY, dockerfile: Path | None = None) 
     """Return what an image made from `tree` is called in the store: its name and a digest of all that goes into it."""
     source = SOURCES[name]
     dockerfile = dockerfile or REPOSITORY / source.dockerfile
-    flags = [base.record(), source.reference, dockerfile.read_text()]
+    flags = [base.record(), source.reference, dockerfile.read_text(), *source.packages]
     if source.bao:
         binary = openbao.binary().stat()
         flags.append(f"{binary.st_size} {binary.st_mtime_ns}")
@@ -138,6 +145,8 @@ def _build(kept: Store, names: list[str]) -> dict[str, Image]:
             say(f"building image {name}: {done + 1} of {len(names)}, about {left} left")
             dockerfile = folder / f"{name}.Dockerfile"
             record = _context(name, folder / name, dockerfile)
+            if wanted := SOURCES[name].packages:
+                packages.add(kept, ground, wanted, dockerfile, folder / name)
             flags = ["--isolation=chroot", "--pull-never", "--layers=false", "--format=oci"]
             argument = f"--build-arg=PYTHON_IMAGE={base.REFERENCE}"
             _buildah(folder, "bud", *flags, argument, f"--tag=localhost/{name}", f"--file={dockerfile}", name)
