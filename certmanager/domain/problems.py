@@ -7,6 +7,7 @@ rejection.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,13 @@ VALUE_LIMIT: Final = 80
 
 MESSAGE_LIMIT: Final = 1000
 """Bytes of a whole message: the API server refuses an Event whose note is longer than 1 kB (events.k8s.io/v1)."""
+
+NOT_SHOWN: Final = "(not shown: it looks like a key or a token)"
+
+_SECRET: Final = re.compile(
+    r"PRIVATE KEY-----|LS0tLS1CRUdJT|\bhv[sbr]\.[A-Za-z0-9_-]{8}|(?<![\w.-])[sbr]\.[A-Za-z0-9]{24}|\beyJ[\w-]{8,}\.[\w-]{8}"
+)
+"""PEM, also in base64; tokens of Vault and OpenBao; JWTs. Someone pasted it into the wrong field: it is not passed on."""
 
 CHANGE: Final = "change the annotation"
 
@@ -58,8 +66,11 @@ class Problem:
 def shown(value: str) -> str:
     """`value` cut to 80 characters, with everything escaped that is not printable or could end the quotation.
 
-    Invisible and direction-changing characters (Unicode categories Cc, Cf, Zl …) count as not printable.
+    Invisible and direction-changing characters (Unicode categories Cc, Cf, Zl …) count as not printable. A value that
+    looks like a key or a token is not shown at all.
     """
+    if _SECRET.search(value):
+        return NOT_SHOWN
     room, pieces = VALUE_LIMIT, []
     for character in value[: VALUE_LIMIT + 1]:
         piece = character if character.isprintable() and character not in '"\\' else _escaped(character)

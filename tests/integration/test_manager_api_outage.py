@@ -36,8 +36,6 @@ def meeting(world: World) -> Iterator[tuple[Proxy, Manager]]:
             world.pod("before")
             world.enrolled("before")
             eventually(world.readable)
-            # The first look at everything, when Vault has told its anchors, is over: it would be counted as a try.
-            eventually(lambda: manager.metric("podcert_reconcile_total", kind="pod", reason="Valid") > 0)
             yield proxy, manager
 
 
@@ -106,16 +104,17 @@ def test_a_created_secret_whose_answer_is_lost_is_adopted(world: World) -> None:
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_api_server_is_given_the_time_it_asks_for(world: World, status: int) -> None:
     body = json.dumps({"kind": "Status", "status": "Failure", "message": "too many requests", "code": status}).encode()
-    busy = Fault(status, body, {"Content-Type": "application/json", "Retry-After": "3"})
+    busy = Fault(status, body, {"Content-Type": "application/json", "Retry-After": "5"})
     with meeting(world) as (proxy, manager):
         began = time.monotonic()
         proxy.hurt(lambda asked: busy if asked.method == "POST" and "/secrets" in asked.path else None)
         world.pods(5, "busy")
-        eventually(lambda: proxy.count("POST", "/secrets", began) >= 10, 60, "tried again")
+        eventually(lambda: proxy.count("POST", "/secrets", began) >= 15, 60, "tried again")
         took, calls = time.monotonic() - began, proxy.count("POST", "/secrets", began)
         proxy.heal()
-        print(f"{status}: {calls} tries for 5 pods in {took:.1f} s with Retry-After: 3")
-        assert calls <= 5 * (1 + took / 3)
+        print(f"{status}: {calls} tries for 5 pods in {took:.1f} s with Retry-After: 5")
+        # Once more than that: the first look at everything after the start does not wait for anybody's turn.
+        assert calls <= 5 * (2 + took / 5)
         world.enrolled(*names("busy", 5), seconds=30)
         world.judge(["before", *names("busy", 5)])
         assert manager.metric("podcert_bugs_total") == 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmanager.domain.problems import Problem, cut, joined, listed, shown
+from certmanager.domain.problems import NOT_SHOWN, Problem, cut, joined, listed, shown
 
 
 def test_a_problem_names_field_value_rule_and_remedy() -> None:
@@ -51,3 +52,21 @@ def test_a_message_is_never_cut_within_a_character() -> None:
 def test_a_long_list_of_names_says_how_many_are_left_out() -> None:
     assert listed(["a", "b"]) == "a, b"
     assert listed([str(number) for number in range(8)]) == "0, 1, 2, 3, 4 and 3 more"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "-----BEGIN EC PRIVATE KEY-----",
+        "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t",
+        "x hvs.CAESIJplanted",
+        "s." + "a1B2" * 6,
+        "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJrdWJlIn0.c2ln",
+    ],
+)
+def test_a_key_or_token_pasted_into_the_wrong_field_is_not_passed_on(value: str) -> None:
+    assert shown(value) == NOT_SHOWN
+
+
+def test_a_host_name_that_begins_like_a_token_is_shown() -> None:
+    assert shown("s.default.svc.cluster.local") == "s.default.svc.cluster.local"
