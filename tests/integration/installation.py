@@ -129,7 +129,7 @@ class Audit:
     def pairs(self) -> set[Pair]:
         """Return every pair of resource and verb that was asked for; a request for no resource has an empty one."""
         found = ((event.get("objectRef", {}), event["verb"]) for event in self.events())
-        return {(where.get("apiGroup", ""), where.get("resource", ""), verb) for where, verb in found}
+        return {(where.get("apiGroup", ""), _resource(where), verb) for where, verb in found}
 
     def namespaces(self) -> set[str]:
         """Return the namespaces that were asked for; empty is the whole cluster."""
@@ -147,6 +147,11 @@ def eventually(what: str, fact: Callable[[], bool], seconds: float = 30.0) -> No
         if time.monotonic() > end:
             raise ClusterError(f"not within {seconds:.0f} s: {what}")
         time.sleep(0.05)
+
+
+def _resource(where: dict[str, str]) -> str:
+    """As a rule names it, a subresource after a slash."""
+    return "/".join(part for part in (where.get("resource", ""), where.get("subresource", "")) if part)
 
 
 def _kubeconfig(cluster: LocalCluster, token: str) -> bytes:

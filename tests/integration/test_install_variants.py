@@ -25,6 +25,7 @@ from tests.cluster.running import LocalCluster
 from tests.conftest import need
 from tests.integration.installation import MANIFESTS, Audit, Installed, Pair, eventually, installed
 from tests.integration.manager import Manager, running
+from tests.integration.replaced import roll_and_evict
 
 pytestmark = pytest.mark.cluster
 
@@ -134,6 +135,7 @@ def do_everything(cluster: LocalCluster) -> None:
         cluster.kubectl("label", "pod", name, "podcert.io/enroll-", f"--namespace={SERVED}")
     eventually("unlabelled pods have no Secret", lambda: not enrolled(cluster))
     eventually("and no Role", lambda: names_in_roles(cluster) == 0)
+    roll_and_evict(cluster, SERVED)
 
 
 def tidy(cluster: LocalCluster) -> None:
@@ -201,7 +203,8 @@ def test_the_namespaced_manager_may_do_nothing_in_other_namespaces(cluster: Loca
 def may(cluster: LocalCluster, who: str, pair: Pair, namespace: str) -> bool:
     """What the API server's authoriser says; an empty namespace stands for all of them."""
     group, resource, verb = pair
-    wanted = {"group": group, "resource": resource, "verb": verb, "namespace": namespace}
+    name, _, sub = resource.partition("/")
+    wanted = {"group": group, "resource": name, "subresource": sub, "verb": verb, "namespace": namespace}
     body = {"spec": {"user": who, "resourceAttributes": wanted}}
     answer = cluster.api.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
     return bool(answer["status"]["allowed"])
