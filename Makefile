@@ -12,10 +12,10 @@ LOCK := $(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3
 	--no-header --no-emit-index-url --no-emit-find-links --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast lint format bench images lock clean
+.PHONY: help demo test test-fast lint format bench prove-main-job prove-rotation images lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 $(READY): requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Missing: python3, 3.11 or later. Debian: apt-get install python3 python3-venv"; exit 1; }
@@ -49,6 +49,9 @@ format: $(READY) ## Format the code and repair what can be repaired
 
 bench: $(READY) ## Measure speed against the ceiling of this machine, in one run
 	@$(PY) -m tests.bench
+
+prove-main-job prove-rotation: prove-%: $(READY) ## Run what is promised, one line each: ok or FAIL, with the figure
+	@$(PY) -m tests.prove $*
 
 images: $(READY) ## Build the container images from the Dockerfiles
 	@$(PY) -m tests.cluster images
