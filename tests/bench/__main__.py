@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.bench import counters, figures, phases
+from tests.bench import counters, figures, phases, rest
 from tests.bench.figures import Measured, Results
 from tests.bench.http11 import Unexpected
 from tests.bench.phases import Bench
@@ -40,12 +40,17 @@ def main() -> int:
                 local.cluster(f"bench-{os.getpid()}", node=False, quiet=True) as cluster,
                 place(cluster, Path(folder)) as where,
             ):
-                found = measure(where, options, say)
+                if options.pods_at_rest:
+                    resting = rest.at_rest(where, options.pods_at_rest, say)
+                    text, results = rest.table(resting), {"at_rest": resting.as_json()}
+                else:
+                    found = measure(where, options, say)
+                    text, results = figures.table(found), found.as_json()
     except (ClusterError, Unexpected, TimeoutError, OSError) as error:
         print(f"bench: could not measure: {error}", file=sys.stderr)
         return 1
-    print(f"\n{figures.table(found)}\n")
-    options.results.write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    print(f"\n{text}\n")
+    options.results.write_text(json.dumps(results, indent=2) + "\n")
     print(f"written to {options.results}")
     return 0
 
@@ -85,6 +90,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="bursts (default: %(default)s)")
     parser.add_argument("--lone", type=int, default=200, help="lone pods (default: %(default)s)")
     parser.add_argument("--fetcher", type=int, default=20, help="runs of the fetcher (default: %(default)s)")
+    parser.add_argument("--pods-at-rest", type=int, metavar="N", help="measure instead how N enrolled pods are adopted")
     parser.add_argument("--results", type=Path, default=Path(RESULTS), help="file (default: %(default)s)")
     parser.add_argument("--manager", action="append", metavar="FLAG", help="a further flag of `podcert run`")
     return parser.parse_args()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench import counters, figures, http11
+from tests.bench import counters, figures, http11, rest
 from tests.bench.figures import Lone, Measured, Round
 
 KEYS = {
@@ -144,3 +144,10 @@ def test_a_sample_without_labels_is_counted_and_labels_choose() -> None:
 )
 def test_an_answer_is_complete_when_its_last_byte_is_there(head: bytes, body: bytes, whole: bytes | None) -> None:
     assert http11.complete(head, body) == whole
+
+
+def test_the_table_of_pods_at_rest_says_which_limit_was_missed() -> None:
+    found = rest.AtRest(pods=10_000, adopted_seconds=9.5, rss_mib=151, cpu_seconds=8.0, writes=0, events=3, signs=0)
+    verdicts = [line.split()[-1] for line in rest.table(found).splitlines()]
+    assert verdicts == ["ok", "MISSED", "s", "ok", "3.00", "ok"]
+    assert found.as_json()["adopted_seconds"] == 9.5
