@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help demo test test-fast lint format bench prove-main-job prove-rotation images lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 
 $(READY): requirements/dev.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "Missing: python3, 3.11 or later. Debian: apt-get install python3 python3-venv"; exit 1; }
@@ -50,8 +50,11 @@ format: $(READY) ## Format the code and repair what can be repaired
 bench: $(READY) ## Measure speed against the ceiling of this machine, in one run
 	@$(PY) -m tests.bench
 
-prove-main-job prove-rotation: prove-%: $(READY) ## Run what is promised, one line each: ok or FAIL, with the figure
-	@$(PY) -m tests.prove $*
+prove-main-job: $(READY) ## Show what the main job promises, one line each: ok or FAIL, with the figure
+	@$(PY) -m tests.prove main-job
+
+prove-rotation: $(READY) ## The same for the rotation
+	@$(PY) -m tests.prove rotation
 
 images: $(READY) ## Build the container images from the Dockerfiles
 	@$(PY) -m tests.cluster images

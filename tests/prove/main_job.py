@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.prove.proof import Proof, Shown, run, tested
+from tests.prove.proof import Proof, Shown, by_tests, run
 
 
 def demo() -> Shown:
@@ -50,18 +50,20 @@ PROOFS = (
     figure("vault_sign_per_enrollment", "= 1", lambda value: value == 1),
     figure("latency_p99_ms", "<= 50", lambda value: value <= 50),
     figure("fetcher_ms", "<= 100", lambda value: value <= 100),
-    tested(
+    by_tests(
         "restarted with 500 pods: no sign, no issue, no write in 30 s", "tests/integration/test_manager_adoption.py"
     ),
-    tested(
+    by_tests(
         "podcert bootstrap twice changes nothing; its dry run, pasted into a shell, gives the same state",
         "tests/integration/test_bootstrap_openbao.py",
     ),
-    tested(
+    by_tests(
         "a foreign Secret is left byte for byte as it is; refusals tell value, rule, remedy",
         "tests/integration/test_manager_lifecycle.py",
         "tests/integration/test_manager_bad_input.py",
     ),
-    tested("a scan of all logs finds the planted key and token and no other", "tests/integration/test_manager_logs.py"),
-    tested("no key, token, home folder or build path in the repository", "tests/unit/test_repository.py"),
+    by_tests(
+        "a scan of all logs finds the planted key and token and no other", "tests/integration/test_manager_logs.py"
+    ),
+    by_tests("no key, token, home folder or build path in the repository", "tests/unit/test_repository.py"),
 )

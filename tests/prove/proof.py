@@ -63,7 +63,7 @@ def run(command: Sequence[str], seconds: float, **environment: str) -> subproces
     )
 
 
-def tested(promise: str, *nodes: str, seconds: float = 900) -> Proof:
+def by_tests(promise: str, *nodes: str, seconds: float = 900) -> Proof:
     """A promise that tests keep: they have to pass, none left out. Their figures are what they print after `FIGURE`."""
 
     def show() -> Shown:
