@@ -14,6 +14,7 @@ from certmanager.observe.metrics import Metrics, Sources
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+TABLES = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
 FACT = CertificateFact("default", "web", "Deployment/web", 0.0, 2.0, 1.0)
 
 
@@ -28,8 +29,9 @@ def families() -> list[Metric]:
 
 
 def rows() -> dict[str, tuple[str, str]]:
-    """Type and labels by name, as the page has them."""
-    found = re.findall(r"^\| `(podcert_\w+)` \| (\w+) \| ([^|]*)\|", PAGE, re.MULTILINE)
+    """Type and labels by name, as the table of metrics has them, on whichever page it is."""
+    found = re.findall(r"^\| `(podcert_\w+)` \| (\w+) \| ([^|]*)\|", TABLES, re.MULTILINE)
+    assert len(found) == len({name for name, _, _ in found}), "a metric is in two tables"
     return {name: (kind, labels) for name, kind, labels in found}
 
 
