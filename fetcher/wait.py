@@ -50,13 +50,17 @@ class Backoff:
     random: Callable[[], float]
     patience: Callable[[], float] = lambda: 0.0
     _tries: dict[bool, int] = field(default_factory=dict)
-    _last: float | None = None
+    _paused_until: float | None = None
 
     def pause(self, reason: NotYetError, now: float) -> float:
         """Return the pause after a try that failed for `reason` at `now`."""
-        if self._last is not None and now - self._last > _CALM_S:
+        if self._paused_until is not None and now - self._paused_until > _CALM_S:
             self._tries.clear()
-        self._last = now
+        pause = self._next(reason, now)
+        self._paused_until = now + pause
+        return pause
+
+    def _next(self, reason: NotYetError, now: float) -> float:
         quick = reason.waiting in _QUICK
         if quick and now - self.started < _RUSH_S:
             return _FLOOR_S

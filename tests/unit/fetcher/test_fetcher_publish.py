@@ -193,3 +193,35 @@ def test_the_warning_is_for_a_volume_without_the_setgid_bit(tmp_path: Path) -> N
     assert "set securityContext.fsGroup" in str(publish.group_warning(tmp_path))
     tmp_path.chmod(0o2777)
     assert publish.group_warning(tmp_path) is None
+
+
+def test_what_is_published_is_told_by_its_own_name_and_compared_to_the_byte(tmp_path: Path) -> None:
+    assert (publish.published(tmp_path), publish.holds(tmp_path, files(1))) == (None, False)
+    put(tmp_path, 1)
+    first = publish.published(tmp_path)
+    assert first is not None
+    assert first.name == str((tmp_path / "..data").readlink())
+    assert (publish.holds(tmp_path, files(1)), publish.holds(tmp_path, files(2))) == (True, False)
+    put(tmp_path, 2)
+    assert publish.published(tmp_path) != first
+    (tmp_path / "..data").unlink()
+    (tmp_path / "..data").symlink_to("..2026_11_22_13_21_16.0f3a9c41")
+    assert publish.published(tmp_path) is None
+
+
+def test_a_reload_is_owed_after_each_swap_until_it_is_noted(tmp_path: Path) -> None:
+    assert not publish.is_reloaded(tmp_path)
+    put(tmp_path, 1)
+    assert not publish.is_reloaded(tmp_path)
+    publish.remember_reload(tmp_path)
+    assert publish.is_reloaded(tmp_path)
+    put(tmp_path, 2)
+    assert not publish.is_reloaded(tmp_path)
+
+
+def test_the_first_files_owe_no_reload_even_when_the_sidecar_ends_right_after_the_commit(tmp_path: Path) -> None:
+    with publish.staged(tmp_path, files(1)) as staged:
+        staged.needs_no_reload()
+        assert not publish.is_reloaded(tmp_path)
+        staged.commit()
+    assert publish.is_reloaded(tmp_path)

@@ -146,3 +146,30 @@ def test_there_is_advice_for_everything_that_is_waited_for() -> None:
     for waiting in Waiting:
         hands.progress.failed(NotYetError(waiting, "no"))
         assert len(hands.progress.summary()) > len("no; ") + 20
+
+
+def test_one_who_has_a_certificate_already_waits_longer_for_a_server_in_trouble() -> None:
+    hands = Hands()
+    source = Script(hands, failures(Waiting.SERVER, 10), list, 0)
+    list(islice(secrets(source, hands.progress, hands.clock, lambda: 30.0), 1))
+    assert hands.pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+
+
+def test_a_certificate_that_ends_soon_does_not_make_it_wait_less_than_one_who_has_none() -> None:
+    hands = Hands()
+    source = Script(hands, failures(Waiting.SERVER, 7), list, 0)
+    list(islice(secrets(source, hands.progress, hands.clock, lambda: -100.0), 1))
+    assert hands.pauses == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_when_the_files_are_there_each_kind_of_failure_is_said_at_once_and_then_once_a_minute() -> None:
+    hands = Hands()
+    hands.progress.failed(NotYetError(Waiting.SERVER, "away"))
+    hands.progress.settled()
+    for _ in range(121):
+        hands.progress.failed(NotYetError(Waiting.SERVER, "away"))
+        hands.progress.settled()
+        hands.time += 1
+    hands.progress.failed(NotYetError(Waiting.ABSENT, "gone"))
+    following = "following Secret shop/server-0-cert-3f2a9c41; the files stay as they are: "
+    assert hands.lines[1:] == [following + "away"] * 3 + [following + "gone"]
