@@ -57,7 +57,7 @@ def main() -> int:
 
 def measure(where: Place, options: argparse.Namespace, say: phases.Say) -> Results:
     """The whole run."""
-    events = where.writes().events
+    events, load = where.writes().events, os.getloadavg()[0]
     with Manager(where, options.manager or []) as manager, Watcher(where.api) as watcher:
         bench = Bench(where, manager, watcher)
         say("warming up")
@@ -76,10 +76,11 @@ def measure(where: Place, options: argparse.Namespace, say: phases.Say) -> Resul
         measured = Measured(
             rounds=rounds,
             lone=lone,
-            fetcher_seconds=fetched,
+            fetches=fetched,
             rss_mib=rss,
             events=where.writes().events - events,
             enrollments=watcher.count(),
+            load=(load, os.getloadavg()[0]),
         )
     return figures.results(measured)
 

@@ -70,17 +70,27 @@ class Lone:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """One run of the fetcher: seconds from its start to its end, and of CPU."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """Everything that was measured in one run."""
 
     rounds: Sequence[Round]
     lone: Sequence[Lone]
-    fetcher_seconds: Sequence[float]
+    fetches: Sequence[Fetch]
     rss_mib: float
     events: float
     """Event writes of the whole run."""
     enrollments: int
     """Enrolments of the whole run."""
+    load: tuple[float, float]
+    """The machine's load average over a minute, at the start and at the end of the run: who else was using it."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +135,11 @@ def results(measured: Measured) -> Results:
         readable_p99_ms=percentile(readable, 0.99),
         rss_mib=measured.rss_mib,
         cpu_ms_per_enrollment=median(one.cpu_seconds * 1000 / one.enrollments for one in measured.rounds),
-        fetcher_ms=median(measured.fetcher_seconds) * 1000,
+        fetcher_ms=median(one.seconds for one in measured.fetches) * 1000,
         details={
             "rounds": [asdict(one) | {"ratio": round(one.ratio, 3)} for one in measured.rounds],
+            "fetcher_cpu_ms": round(median(one.cpu_seconds for one in measured.fetches) * 1000, 3),
+            "load_average": [round(value, 1) for value in measured.load],
             "latency_max_ms": round(max(secrets), 3),
             "readable_p50_ms": round(percentile(readable, 0.5), 3),
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import py_compile
+import resource
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench import counters
-from tests.bench.figures import Lone, Round
+from tests.bench.figures import Fetch, Lone, Round
 from tests.bench.http11 import Connection, Endpoint, Unexpected, connect
 from tests.bench.load import Report, Task, pod
 from tests.bench.place import Load, Manager, Place
@@ -128,8 +129,8 @@ def _readable_at(reader: Endpoint, connection: Connection, path: str) -> float:
     raise TimeoutError(f"{path} cannot be read within {LONE_SECONDS:.0f} s")
 
 
-def fetcher(bench: Bench, count: int) -> list[float]:
-    """The fetcher as a process, `count` times: seconds from its start to its end, its Secret is there."""
+def fetcher(bench: Bench, count: int) -> list[Fetch]:
+    """The fetcher as a process, `count` times, from its start to its end; its Secret is there."""
     where = bench.place
     accounts = where.namespace("fetcher")
     core = "/api/v1/namespaces/fetcher"
@@ -169,10 +170,11 @@ def _installed(folder: Path) -> Path:
     return program
 
 
-def _fetch(program: Path, environment: dict[str, str], target: Path) -> float:
+def _fetch(program: Path, environment: dict[str, str], target: Path) -> Fetch:
     target.mkdir()
     # The interpreter itself, not the virtual environment's link to it: in the image there is none.
     python = Path(sys.executable).resolve()
+    used = _children_cpu()
     began = time.perf_counter()
     done = subprocess.run(
         [str(python), "-I", "-S", "-B", str(program)],
@@ -185,4 +187,10 @@ def _fetch(program: Path, environment: dict[str, str], target: Path) -> float:
     seconds = time.perf_counter() - began
     if done.returncode != 0 or not (target / "key.pem").exists():
         raise ClusterError(f"the fetcher ended with status {done.returncode}: {done.stderr.strip()[-500:]}")
-    return seconds
+    return Fetch(seconds, _children_cpu() - used)
+
+
+def _children_cpu() -> float:
+    """CPU seconds of the children that have ended."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench import counters, figures, http11, rest
-from tests.bench.figures import Lone, Measured, Round
+from tests.bench.figures import Fetch, Lone, Measured, Round
 
 KEYS = {
     "ratio_to_ceiling",
@@ -45,10 +45,11 @@ def measured() -> Measured:
     return Measured(
         rounds=[a_round(4.0), a_round(2.0), a_round(5.0)],
         lone=[Lone(secret=n / 1000, readable=n / 500) for n in range(1, 201)],
-        fetcher_seconds=[0.08, 0.06, 0.07],
+        fetches=[Fetch(0.08, 0.05), Fetch(0.06, 0.04), Fetch(0.07, 0.03)],
         rss_mib=80.0,
         events=320,
         enrollments=3200,
+        load=(0.5, 2.25),
     )
 
 
@@ -93,6 +94,7 @@ def test_the_results_have_every_key_and_nothing_but_numbers_beside_the_details()
     details = found.pop("details")
     assert set(found) == KEYS
     assert all(isinstance(value, int | float) for value in found.values())
+    assert (details["fetcher_cpu_ms"], details["load_average"]) == (40, [0.5, 2.2])
     assert [one["ratio"] for one in details["rounds"]] == [0.5, 1.0, 0.4]
 
 
