@@ -94,7 +94,7 @@ def decide_request(pod: Pod, services: Sequence[Service], defaults: Defaults) ->
     known = facts(pod, services, defaults.cluster_domain)
     name = asked.secret_name or secret_name(pod.name, pod.uid)
     if asked is not _UNASKED:
-        found += _policy_problems(asked, defaults)
+        found += _policy_problems(asked, pod, defaults)
         found += _dns_problems(asked, known)
         found += _uri_problems(asked, known, defaults.trust_domain)
         found += _ip_problems(asked, pod, name)
@@ -150,7 +150,7 @@ def _names(asked: Annotations, known: Facts, trust_domain: str | None) -> Names:
     return Names(dns=dns, ips=tuple(dict.fromkeys(map(_canonical, ips))), uris=uris, common_name=common_name)
 
 
-def _policy_problems(asked: Annotations, defaults: Defaults) -> list[_Found]:
+def _policy_problems(asked: Annotations, pod: Pod, defaults: Defaults) -> list[_Found]:
     """Role, key type and renewal against the configuration and each other."""
     found: list[_Found] = []
     if asked.role is not None and asked.role not in defaults.roles:
@@ -164,7 +164,7 @@ def _policy_problems(asked: Annotations, defaults: Defaults) -> list[_Found]:
     ttl = asked.ttl or defaults.ttl
     if ttl is not None and asked.renew_before_seconds is not None and asked.renew_before_seconds >= ttl:
         rule = f"must be shorter than the TTL ({ttl}s)"
-        problem = Problem(field_of("renew-before"), f"{asked.renew_before_seconds}s", rule)
+        problem = Problem(field_of("renew-before"), shown(pod.annotations["renew-before"]), rule)
         found.append((Reason.INVALID_ANNOTATION, problem))
     return found
 

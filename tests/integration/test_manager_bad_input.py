@@ -73,7 +73,7 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
     "renew-before": (
         {"ttl": "1h", "renew-before": "2h"},
         "InvalidAnnotation",
-        ('podcert.io/renew-before="7200s"', "must be shorter than the TTL (3600s)", "change"),
+        ('podcert.io/renew-before="2h"', "must be shorter than the TTL (3600s)", "change"),
     ),
     "secret-name": (
         {"secret-name": "Not_A_Name"},

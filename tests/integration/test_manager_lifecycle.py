@@ -235,3 +235,14 @@ def test_a_secret_that_somebody_damaged_or_deleted_is_made_anew(shared_world: Wo
     world.kubectl("delete", "secret", secret)
     eventually(sound, 30, "a Secret again")
     world.leaf("fragile")
+
+
+def test_a_manager_for_the_whole_cluster_needs_no_further_rights(world: World) -> None:
+    with running(world.launch(PODCERT_NAMESPACES="")) as manager:
+        world.pod("anywhere")
+        world.enrolled("anywhere")
+        world.judge(["anywhere"])
+        world.pod("told", {"ttl": "soon"})
+        world.warned("told", "InvalidAnnotation")
+        assert "KubernetesForbidden" not in manager.log()
+        assert manager.metric("podcert_bugs_total") == 0
