@@ -17,11 +17,15 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from certmanager.domain.errors import AlreadyExists, NotFound, NotYet, PodcertError
 from certmanager.domain.model import Pod
 from certmanager.kube.client import MERGE_PATCH, METADATA_ONLY, Json, KubeClient, Options, namespaced
 from certmanager.kube.event_object import cut, event_object
+
+BUSY_SECONDS: Final = 0.25
+"""Pause of the Normal Events while pods wait for their certificates."""
 
 _log = logging.getLogger(__name__)
 
@@ -82,14 +86,22 @@ class EventRecorder:
         client: the API server.
         limits: pace and memory.
         times: clocks.
+        busy: whether pods wait for their certificates; as long as they do, Normal Events stand back.
     """
 
-    def __init__(self, client: KubeClient, limits: EventLimits | None = None, times: Times | None = None) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        limits: EventLimits | None = None,
+        times: Times | None = None,
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.dropped = 0
         """Normal Events that were not written."""
         self._client = client
         self._limits = limits or EventLimits()
         self._times = times or Times()
+        self._busy = busy
         self._wake = threading.Condition()
         self._stopped = False
         self._normals: deque[Json] = deque()
@@ -190,6 +202,9 @@ class EventRecorder:
                 continue
             return entry
         if self._normals and not self._stopped and now >= self._next_normal:
+            if self._busy():
+                self._next_normal = now + BUSY_SECONDS
+                return None
             self._next_normal = now + 1.0 / self._limits.normals_per_second
             return self._normals.popleft()
         return None

@@ -59,6 +59,21 @@ def test_a_warning_that_comes_again_is_one_event_and_a_changed_message_is_told_a
         assert server.of("PATCH")[0].path.endswith(posted["metadata"]["name"])
 
 
+def test_a_normal_event_stands_back_while_pods_wait_and_a_warning_does_not() -> None:
+    busy = threading.Event()
+    busy.set()
+    with serving(POST=[says({})]) as server:
+        recorder = EventRecorder(client(server), QUICK, busy=busy.is_set)
+        recorder.start()
+        recorder.normal(POD, "CertificateIssued", "one")
+        recorder.warning(POD, "Refused", "two")
+        eventually(lambda: bool(server.of("POST")))
+        busy.clear()
+        eventually(lambda: len(server.of("POST")) == 2)
+        recorder.stop()
+        assert [body["message"] for body in bodies(server, "POST")] == ["two", "one"]
+
+
 def test_a_warning_is_kept_until_the_api_server_is_back() -> None:
     with serving(POST=[fails(503), fails(500), says({})]) as server, recording(server, QUICK) as recorder:
         recorder.warning(POD, "Refused", "one")
