@@ -70,7 +70,7 @@ class Manager:
         self.metrics = metrics.Metrics(__version__)
         client = _kube_client(settings)
         self._client = client
-        self._events = EventRecorder(client)
+        self._events = EventRecorder(client, busy=lambda: self._intake.queue.depth() > 0)
         self._reporter = Reporter(self._events, self.metrics)
         self._vault = _vault(settings, Hooks(self._release, lambda error: self._reporter.bug("vault", error)))
         self._intake = Intake(Store(), WorkQueue[Key](self._clock.monotonic), self._clock)
