@@ -29,8 +29,12 @@ KUSTOMIZATIONS = sorted(
     if yaml.safe_load(path.read_text())["kind"] == "Kustomization"
 )
 """Everything that `kubectl apply -k` takes; components are only parts of these."""
-PLAIN = sorted(path.name for path in MANIFESTS.glob("*.yaml"))
-"""Everything that `kubectl apply -f` takes."""
+PLAIN = sorted(
+    path.relative_to(MANIFESTS).as_posix()
+    for path in MANIFESTS.rglob("*.yaml")
+    if path.relative_to(MANIFESTS).parts[0] not in {"base", "components", "overlays", "monitoring"}
+)
+"""Everything that `kubectl apply -f` takes on any cluster; monitoring/ is for Prometheus and its operator."""
 RIGHTS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
 
 Pair = tuple[str, str, str]
