@@ -18,7 +18,7 @@ from certmanager.engine.timers import Timers
 
 STEP_SECONDS = 1.0
 SWEEP_SECONDS = 15.0
-"""How often the wall clock is compared with the renewal times: the net under the timers, for clocks that were moved."""
+"""How often what is due soon gets its job, and the wall clock is compared with the renewal times: the net under the timers."""
 RESYNC_SECONDS = 600.0
 RETRY_SECONDS = 5.0
 
@@ -73,6 +73,7 @@ class Producers:
             return
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
+            self._timers.plan(self._clock.now())
             self._intake.add(self._timers.overdue(self._clock.now()))
         if now >= self._next_roles:
             self._next_roles = now + (RESYNC_SECONDS if self._look_at_roles() else RETRY_SECONDS)

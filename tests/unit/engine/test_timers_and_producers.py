@@ -14,7 +14,7 @@ from certmanager.engine.keys import Key, PodKey, RoleKey
 from certmanager.engine.producers import RESYNC_SECONDS, RETRY_SECONDS, SWEEP_SECONDS, Producers, Sources
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.store import Store
-from certmanager.engine.timers import HORIZON, Timers
+from certmanager.engine.timers import SOON_SECONDS, Timers
 from tests.unit.engine.builders import pod
 from tests.unit.engine.fakes import FakeClock, FakeReporter
 
@@ -89,9 +89,43 @@ def test_the_sweep_finds_what_a_moved_clock_made_late(timers: Timers) -> None:
 
 def test_a_certificate_of_ten_thousand_years_needs_no_job_and_crashes_nothing(timers: Timers) -> None:
     now = time.time()
-    for at in (now + HORIZON + 1, now + 9e12):
+    for at in (now + 400 * 86400, now + 9e12):
         timers.set(WEB, at, now)
+        timers.plan(now)
         assert timers.due(WEB) == at
+    assert timers.planned() == 0
+
+
+def test_a_time_gets_its_job_when_it_is_near_and_not_before(timers: Timers, fired: Fired) -> None:
+    soon = time.time() + 0.05
+    timers.set(WEB, soon, soon - 86400)
+    timers.plan(soon - SOON_SECONDS - 1)
+    assert timers.planned() == 0
+    timers.plan(soon - SOON_SECONDS)
+    timers.plan(soon - SOON_SECONDS)
+    assert fired.wait()
+    assert fired.keys == [WEB]
+    assert timers.planned() == 0
+
+
+def test_a_time_that_is_near_loses_its_job_when_it_is_put_off(timers: Timers, fired: Fired) -> None:
+    now = time.time()
+    timers.set(WEB, now + SOON_SECONDS, now)
+    assert timers.planned() == 1
+    timers.set(WEB, now + 86400, now)
+    assert timers.planned() == 0
+    timers.set(WEB, now + SOON_SECONDS, now)
+    timers.cancel(WEB)
+    assert timers.planned() == 0
+    assert fired.keys == []
+
+
+def test_what_is_late_already_is_left_to_the_sweep(timers: Timers, fired: Fired) -> None:
+    now = time.time()
+    timers.set(WEB, now + 86400, now)
+    timers.plan(now + 86400)
+    assert timers.planned() == 0
+    assert timers.overdue(now + 86400) == [WEB]
 
 
 class Bench:
@@ -171,6 +205,18 @@ def test_sources_that_fail_are_asked_again_soon_and_those_that_answer_after_minu
     bench.clock.advance(RESYNC_SECONDS)
     bench.producers.step()
     assert bench.calls == ["roles", "anchors"] * 3
+
+
+def test_the_sweep_makes_the_jobs_of_what_has_come_near() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.timers.set(WEB, bench.clock.now() + 86400, bench.clock.now())
+    bench.producers.step()
+    assert bench.timers.planned() == 0
+    bench.clock.jump(86400 - SOON_SECONDS)
+    bench.clock.advance(SWEEP_SECONDS)
+    bench.producers.step()
+    assert bench.timers.planned() == 1
 
 
 def test_an_overdue_renewal_is_swept_up_when_the_wall_clock_jumps() -> None:
