@@ -103,14 +103,16 @@ class Follower:
         volume, action = self._options.directory, self._options.action
         if publish.is_reloaded(volume):
             return
+        done = None
         if action is not None:
             try:
                 done = reload.persist(action, self._options.reload_timeout, self._around.clock, self._around.say)
             except ReloadFailedError as error:
                 self._write_message(error.reason)
                 raise
-            self._around.tell(f"reloaded: {done}")
         publish.remember_reload(volume)
+        if done is not None:
+            self._around.tell(f"reloaded: {done}")
 
     def _write_message(self, problem: str | None = None) -> None:
         if self._delivered is None:

@@ -44,9 +44,15 @@ def add(store: Store, base: Image, names: Iterable[str], dockerfile: Path, conte
                 message = "the base image has no list of its packages (var/lib/dpkg/status)"
                 raise ClusterError(message)
             status.write_bytes(found.read())
+        # Nothing of the machine's own apt is changed: no lock is held, no cache of it is written anew.
         places = [f"-oDir::State::status={status}", f"-oDir::Cache::archives={archives}", "-oDebug::NoLocking=true"]
+        places += ["-oDir::Cache::pkgcache=", "-oDir::Cache::srcpkgcache="]
         only = ["--yes", "--quiet", "--no-install-recommends", "--download-only"]
-        children.run(["apt-get", *places, *only, "install", *names])
+        try:
+            children.run(["apt-get", *places, *only, "install", *names])
+        except ClusterError as error:
+            message = f"{error}; if a package is not found, run apt-get update"
+            raise ClusterError(message) from None
         (context / "debs").mkdir()
         for deb in archives.glob("*.deb"):
             deb.rename(context / "debs" / deb.name)

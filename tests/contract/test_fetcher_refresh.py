@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -14,7 +15,7 @@ import trustme
 
 from tests.contract import fetcher_server as fake
 from tests.contract.fetcher_certificates import Pem, authority, pem
-from tests.contract.fetcher_process import Pod
+from tests.contract.fetcher_process import ROOT, Pod
 from tests.contract.fetcher_server import FakeApiServer
 from tests.contract.fetcher_sidecar import Application, Sidecar, WebServer, held, later, read_pair, version, without_end
 
@@ -285,6 +286,25 @@ def test_sigterm_ends_it_at_once_with_status_0(pod: Pod, server: FakeApiServer, 
     assert sidecar.stop() == 0
     if moment == "reloading":
         assert not Path(f"/proc/{(pod.root / 'pid').read_text().strip()}").exists()
+
+
+EARLY = """
+import os, runpy, signal, sys
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "fetcher.cli":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Finder())
+runpy.run_module("fetcher", run_name="__main__")
+"""
+
+
+def test_sigterm_is_heard_before_the_imports_that_take_most_of_a_start(pod: Pod) -> None:
+    """A status of its own, not death by the signal: for a container's first process the kernel has no such default."""
+    ended = subprocess.run([sys.executable, "-c", EARLY], cwd=ROOT, env=pod.environment(), check=False, timeout=20)
+    assert ended.returncode == 143
 
 
 def test_a_time_limit_is_for_the_first_files_only(pod: Pod, change: threading.Event, start: Start) -> None:

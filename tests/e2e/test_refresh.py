@@ -102,7 +102,7 @@ def test_a_replaced_secret_is_served_by_every_nginx_and_nothing_is_restarted(ngi
 RESIDENT = """
 import glob
 for each in glob.glob("/proc/[0-9]*"):
-    command = open(each + "/cmdline").read()
+    command = open(each + "/cmdline").read().split("\\0")
     if "/opt/podcert" in command and "--refresh" in command:
         print(next(line.split()[1] for line in open(each + "/status") if line.startswith("VmRSS")))
 """
