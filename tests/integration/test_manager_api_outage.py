@@ -18,7 +18,7 @@ from tests.integration.world import World, eventually
 pytestmark = pytest.mark.cluster
 
 PODS = 50
-OUTAGE_SECONDS = 25
+OUTAGE_SECONDS = 20
 SOON_SECONDS = 30
 """The watches pause ten seconds at most."""
 
@@ -172,3 +172,18 @@ def test_two_managers_at_once_make_one_secret_for_each_pod(world: World) -> None
         assert versions == {each["metadata"]["name"]: each["metadata"]["resourceVersion"] for each in world.secrets()}
         assert all(world.events(name) == {} for name in names("both", 5))
         assert one.metric("podcert_bugs_total") == two.metric("podcert_bugs_total") == 0
+
+
+def test_a_manager_that_starts_before_the_api_server_is_ready_when_that_is(world: World) -> None:
+    with proxying(world.cluster.apiserver_url, _tls(world)) as proxy:
+        kubeconfig = world.write_kubeconfig(world.folder / "proxied.kubeconfig", proxy.url)
+        proxy.refuse()
+        with running(world.launch(kubeconfig=kubeconfig), ready=False) as manager:
+            eventually(lambda: "no answer from the API server" in manager.readiness()[1])
+            assert manager.liveness() == 200
+            world.pod("early")
+            proxy.serve()
+            manager.wait_ready(SOON_SECONDS)
+            world.enrolled("early")
+            world.judge(["early"])
+            assert manager.metric("podcert_bugs_total") == 0

@@ -90,6 +90,11 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
         "InvalidAnnotation",
         (r'podcert.io/role="pods\n\x1b[31mroot\u202e"', "must", "change the annotation"),
     ),
+    "many": (
+        {f"unknown-{number}": "" for number in range(300)},
+        "InvalidAnnotation",
+        ("podcert.io/unknown-0: is not known", "more problems"),
+    ),
     "several": (
         {"mode": "x", "ttl": "y", "rotation": "z"},
         "InvalidAnnotation",

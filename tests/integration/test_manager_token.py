@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 
 PODS = 10
 SOON_SECONDS = 15
-OUTAGE_SECONDS = 8
+OUTAGE_SECONDS = 6
 LOGIN_SECONDS = 3
 
 

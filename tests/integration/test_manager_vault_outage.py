@@ -15,7 +15,7 @@ from tests.integration.world import World, eventually
 pytestmark = pytest.mark.cluster
 
 PODS = 20
-OUTAGE_SECONDS = 8
+OUTAGE_SECONDS = 6
 SOON_SECONDS = 15
 """Far less than the longest back-off (60 s): who needs longer was not woken by Vault's return."""
 PROBE_SECONDS = 3
@@ -176,3 +176,29 @@ def test_an_answer_that_is_lost_costs_one_more_certificate_and_nothing_else(worl
         assert proxy.count("POST", SIGN) == 3
         world.judge(["before", "unlucky"])
         assert manager.metric("podcert_bugs_total") == 0
+
+
+def test_a_manager_that_starts_while_vault_is_away_adopts_and_serves_newcomers_later(world: World) -> None:
+    names = [f"waits-{number}" for number in range(PODS)]
+    with proxying(world.vault.url) as proxy:
+        launch = world.launch(vault_url=proxy.url)
+        with running(launch, "first"):
+            world.pods(PODS, "waits")
+            world.enrolled(*names)
+            eventually(lambda: len(world.readable()) == PODS)
+        before = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in world.secrets()}
+        proxy.refuse()
+        with running(launch, "second", ready=False) as manager:
+            eventually(lambda: manager.certificates() == PODS)
+            world.pod("newcomer")
+            world.warned("newcomer", "VaultUnreachable")
+            assert manager.readiness()[0] == 503
+            assert manager.liveness() == 200
+            proxy.serve()
+            print(f"newcomer served {world.enrolled('newcomer', seconds=SOON_SECONDS):.1f} s after Vault's return")
+            manager.wait_ready(10)
+            world.judge([*names, "newcomer"])
+            after = {one["metadata"]["name"]: one["metadata"]["resourceVersion"] for one in world.secrets()}
+            assert before.items() <= after.items(), "what was adopted was not written"
+            assert manager.signs() >= 1
+            assert manager.metric("podcert_bugs_total") == 0
