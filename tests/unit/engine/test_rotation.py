@@ -154,7 +154,7 @@ def test_a_paused_deployment_is_not_rolled_and_when_it_is_resumed_it_is_once() -
     engine = Rolled(paused=True)
     engine.run(85)
     assert engine.cluster.restarts == []
-    assert told(engine) == ["WorkloadPaused"]
+    assert told(engine) == ["FilesOutdated", "WorkloadPaused"]
     engine.set_workload(deployment(replicas=3))
     engine.run(20)
     assert engine.cluster.restarts == [("web", OLD)]
