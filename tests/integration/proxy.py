@@ -71,6 +71,9 @@ class Proxy:
     def __init__(self, upstream: str, context: ssl.SSLContext | None = None) -> None:
         self.rule: Rule | None = None
         self.asked: list[Asked] = []
+        self.highest_in_flight = 0
+        """Requests at once so far, hanging ones included."""
+        self._in_flight = 0
         self._upstream = urlsplit(upstream)
         self._context = context
         self._lock = threading.Lock()
@@ -134,6 +137,18 @@ class Proxy:
         rule = self.rule
         return None if rule is None else rule(asked)
 
+    @contextlib.contextmanager
+    def in_flight(self) -> Iterator[None]:
+        """A request that has come and is not answered yet."""
+        with self._lock:
+            self._in_flight += 1
+            self.highest_in_flight = max(self.highest_in_flight, self._in_flight)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_flight -= 1
+
     def connect(self) -> http.client.HTTPConnection:
         """A connection to the server."""
         host, port = self._upstream.hostname or "", self._upstream.port
@@ -192,6 +207,10 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else None
         fault = self.server.proxy.note(Asked(self.command, self.path, time.monotonic())) or Fault()
+        with self.server.proxy.in_flight():
+            self.respond(body, fault)
+
+    def respond(self, body: bytes | None, fault: Fault) -> None:
         time.sleep(fault.slow)
         if fault.hang:
             self.server.proxy.wait_healed()

@@ -1,0 +1,79 @@
+"""Kills the manager from the node again and again, and blocks its way to Vault: what real outages look like to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+from tests.cluster import node
+from tests.cluster.paths import ClusterError
+from tests.cluster.running import LocalCluster
+
+MANAGER = "app.kubernetes.io/name=certificate-manager"
+
+
+class Killer:
+    """SIGKILL for the manager's process every `period` seconds within a `with` block.
+
+    Its pod is deleted right after: else the kubelet would start the container later and later (CrashLoopBackOff).
+    """
+
+    def __init__(self, cluster: LocalCluster, period: float = 20.0) -> None:
+        self._cluster = cluster
+        self._period = period
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.kills: list[float] = []
+        """When, seconds since the epoch."""
+        self.problems: list[str] = []
+
+    def __enter__(self) -> Killer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._period):
+            try:
+                self.kill()
+            except (ClusterError, LookupError, OSError) as error:
+                self.problems.append(f"{type(error).__name__}: {error}")
+
+    def kill(self) -> None:
+        """Kills it now."""
+        pods = json.loads(self._cluster.kubectl("get", "pods", "-n", "podcert", "-l", MANAGER, "-o", "json").stdout)
+        for pod in pods["items"]:
+            for status in pod["status"].get("containerStatuses", []):
+                if "running" in status["state"]:
+                    self._kill(str(status["containerID"]).removeprefix("containerd://"))
+            flags = ("--wait=false", "--grace-period=1", "--ignore-not-found")
+            self._cluster.kubectl("delete", "pod", "-n", "podcert", pod["metadata"]["name"], *flags)
+
+    def _kill(self, container: str) -> None:
+        words = ["ctr", "--address", node.SOCKET, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL"]
+        done = self._cluster.exec_in_sandbox([*words, container])
+        if done.returncode != 0:
+            raise ClusterError(f"ctr tasks kill: {done.stderr.strip()}")
+        self.kills.append(time.time())
+
+
+@contextlib.contextmanager
+def vault_blocked(cluster: LocalCluster) -> Iterator[None]:
+    """Every packet to Vault's pod is dropped on its way: connections hang. Its own probes, from the node, get through."""
+    path = "jsonpath={.items[0].status.podIP}"
+    address = cluster.kubectl("get", "pods", "-n", "vault", "-o", path).stdout.strip()
+    rule = ["FORWARD", "--destination", address, "--jump", "DROP"]
+    done = cluster.exec_in_sandbox(["iptables", "--wait", "--insert", *rule])
+    if done.returncode != 0:
+        raise ClusterError(f"iptables: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        cluster.exec_in_sandbox(["iptables", "--wait", "--delete", *rule])
