@@ -25,7 +25,7 @@ from tests.cluster.paths import REPOSITORY, ClusterError
 Say = Callable[[str], None]
 """Tells the person who waits."""
 
-BURST_SECONDS = 120.0
+BURST_SECONDS = 300.0
 LONE_SECONDS = 30.0
 
 
