@@ -26,7 +26,7 @@ from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import PodPorts, PodReconciler, Policy
 from certmanager.engine.reconcile_role import RoleReconciler
 from certmanager.engine.reconcile_workload import RollPolicy, WorkloadReconciler
-from certmanager.engine.served import served_certificates
+from certmanager.engine.served import reloads, served_certificates
 from certmanager.engine.slots import Slots
 from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
@@ -94,7 +94,7 @@ class Manager:
         self._producers = Producers(self._intake, self._timers, sources, self._reporter, self._clock)
         intake = self._intake
         self._watches = Watches(client, Sinks(intake.pods, intake.services, intake.secrets), Scope(namespaces, reader))
-        self.metrics.read_from(self._sources())
+        self.metrics.read_from(self._sources(rolls, workloads))
         self._health = _health(settings, Endpoints(self._live, self._ready, self.metrics.render))
 
     @property
@@ -147,14 +147,18 @@ class Manager:
             "vault": None if vault is None else vault.message,
         }
 
-    def _sources(self) -> metrics.Sources:
-        queue = self._intake.queue
+    def _sources(self, rolls: RollPolicy, workloads: WorkloadReconciler) -> metrics.Sources:
+        queue, store = self._intake.queue, self._intake.store
         return metrics.Sources(
-            certificates=lambda: served_certificates(self._intake.store, self._timers),
+            certificates=lambda: served_certificates(store, rolls.defaults()),
             queue_depth=queue.depth,
             queue_oldest=queue.oldest,
             watch_last_seen=self._watches.last_seen,
             events_dropped=lambda: self._events.dropped,
+            reloads=lambda: reloads(store),
+            held_rolls=workloads.progress.held_rolls,
+            rolling=lambda: len(rolls.slots),
+            failing=self._workers.failing,
         )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from certmanager.domain.annotations import Annotations
 from certmanager.domain.model import Request
 
 EARLIEST: Final = 0.3
@@ -47,9 +48,14 @@ def due_at(issued_at: float, not_before: float, not_after: float, uid: str, rene
 
 def renew_before(request: Request) -> float:
     """The request's `renew-before` as `due_at` takes it."""
-    if request.renew_before_seconds is not None:
-        return float(max(request.renew_before_seconds, 1))
-    return 1 / 3 if request.renew_before_fraction is None else request.renew_before_fraction
+    return asked_before(request, 1 / 3)
+
+
+def asked_before(asked: Request | Annotations, default: float) -> float:
+    """The same of a request or of annotations; `default`, a fraction, where they say nothing."""
+    if asked.renew_before_seconds is not None:
+        return float(max(asked.renew_before_seconds, 1))
+    return default if asked.renew_before_fraction is None else asked.renew_before_fraction
 
 
 def _spread(uid: str) -> float:

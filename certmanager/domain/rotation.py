@@ -75,17 +75,30 @@ def served(pod: Pod, secret: StoredSecret) -> Served | None:
 
 @dataclass(frozen=True, slots=True)
 class CertificateFact:
-    """One pod's certificate, as it is served. Times are seconds since the epoch; `renewal` None when none is planned.
+    """One pod's certificate, as it is served. Times are seconds since the epoch; None where they are not known.
 
-    `workload` is the owner, `Kind/name`.
+    Attributes:
+        workload: the owner, `Kind/name`.
+        renewal: when it is, or was, to be replaced.
+        outdated: the pod's files hold it still, and its Secret a newer one.
     """
 
     namespace: str
     pod: str
     workload: str
-    not_before: float
+    not_before: float | None
     not_after: float
     renewal: float | None
+    outdated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRoll:
+    """A workload (`Kind/name`) whose pods should be replaced and are not, and the `Hold`'s reason why."""
+
+    namespace: str
+    workload: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,18 @@ def served_times(pod: Pod, secret: StoredSecret, before: float) -> Times | None:
     if own is None or current is None or current.current:
         return own
     return Times(due=0.0, urgent=current.not_after - (own.end - own.urgent), end=current.not_after)
+
+
+def planned(pod: Pod, secret: StoredSecret, before: float) -> float | None:
+    """When the certificate that the pod serves is, or was, to be replaced; it stays the same until it has been.
+
+    Of an outdated one no more than its end is known: it is taken to have been due as long before that as the Secret's
+    own certificate is.
+    """
+    own, current = secret_times(pod, secret, before), served(pod, secret)
+    if own is None or current is None:
+        return None
+    return own.due if current.current else current.not_after - (own.end - own.due)
 
 
 def replacement(pod: Pod, secret: StoredSecret, before: float) -> Times | None:

@@ -137,6 +137,14 @@ class Reporter(Protocol):
         """A pod's first certificate is stored, so many seconds after the pod's creation (which has whole seconds)."""
         ...
 
+    def renewed(self, result: str) -> None:
+        """A Secret's certificate was to be replaced in place: `renewed`, `failed` (tried again) or `refused`."""
+        ...
+
+    def restarted(self, strategy: str, result: str) -> None:
+        """A workload's pods are to be replaced (`restart`, `evict`): `started`, `completed`, `stuck` or `blocked`."""
+        ...
+
     def problem(self, subject: str, reason: str, message: str) -> None:
         """Something that is not a pod's: logged, and counted by reason. `subject` is `<namespace>/<name>`."""
         ...

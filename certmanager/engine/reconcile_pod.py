@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from certmanager.domain import decide
 from certmanager.domain.advice import advice
-from certmanager.domain.errors import AlreadyExists, NotFound, Refused
+from certmanager.domain.errors import AlreadyExists, NotFound, PodcertError, Refused
 from certmanager.domain.model import ENROLL_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import Defaults, decide_request
@@ -92,7 +92,7 @@ class PodReconciler:
         decision = decide.decide(situation)
         if isinstance(decision, decide.Issue) and isinstance(situation.request, Request):
             self._check_refusal(key, situation.request)
-            outcome = self._issue(key, pod, situation.request, situation.secret)
+            outcome = self._try_to_issue(key, pod, situation.request, situation.secret)
             if outcome is not None:
                 return outcome
             return self._settle(key, pod, decision)
@@ -211,6 +211,20 @@ class PodReconciler:
         return Outcome("NotEnrolled")
 
     # Issue
+
+    def _try_to_issue(self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None) -> Outcome | None:
+        """`_issue`, with what comes of a renewal counted."""
+        if old is None:
+            return self._issue(key, pod, request, old)
+        reporter = self._ports.reporter
+        try:
+            outcome = self._issue(key, pod, request, old)
+        except PodcertError as error:
+            reporter.renewed("refused" if isinstance(error, Refused) else "failed")
+            raise
+        if outcome is None:
+            reporter.renewed("renewed")
+        return outcome
 
     def _issue(self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None) -> Outcome | None:
         """Makes and stores a certificate; None when it is done, an outcome when the pod has gone meanwhile."""

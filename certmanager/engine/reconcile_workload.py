@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from certmanager.domain.annotations import IGNORED, parse_annotations
 from certmanager.domain.errors import NotYet
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
+from certmanager.domain.renewal import asked_before
 from certmanager.domain.request import Defaults
 from certmanager.domain.rotation import Done, Due, Evict, Hold, Roll, Rollout, plan, replacement, replaces_pods
 from certmanager.engine.clock import Clock
 from certmanager.engine.keys import WorkloadKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import Reporter, Workloads
+from certmanager.engine.progress import Progress
 from certmanager.engine.served import secret_of
 from certmanager.engine.slots import Slots
 from certmanager.engine.store import Store
@@ -57,45 +59,57 @@ class WorkloadReconciler:
         self._reporter = reporter
         self._clock = clock
         self._policy = policy
+        self.progress = Progress(reporter)
 
     def reconcile(self, key: WorkloadKey) -> Outcome:
         """Takes the next step. Raises `NotYet`, `Refused`."""
         workload = self._workloads.read(key.namespace, key.kind, key.name)
         if workload is None:
             self._policy.slots.free(key)
+            self.progress.forget(key)
             return Outcome("WorkloadGone")
         rollout = self._gather(key, workload)
         step = plan(rollout)
         match step:
             case Done():
                 self._policy.slots.free(key)
+                self.progress.done(key)
                 return Outcome("RollDone")
             case Hold():
-                if step.reason == "RollStuck" or (not rollout.due and not workload.settled):
-                    # It keeps no other workload waiting; one that only finishes keeps its slot until it has.
-                    (self._policy.slots.free if step.reason == "RollStuck" else self._policy.slots.hold)(key)
-                if step.tell:
-                    for item in rollout.due:
-                        self._reporter.warning(item.pod, step.reason, step.message)
-                return Outcome(step.reason, step.seconds)
+                return self._hold(key, rollout, step)
             case Roll():
                 self._workloads.restart(workload, step.value)
+                self.progress.started(key, Rotation.RESTART)
                 for item in rollout.due[:1]:
                     name = f"{workload.kind} {workload.name}"
                     message = f"{name} is rolled: the certificate of pod {item.pod.name} is to be replaced"
                     self._reporter.normal(item.pod, "RollStarted", message)
                 return Outcome("RollStarted", AFTER_STEP_SECONDS)
             case Evict():
-                return self._evict(step.due)
+                return self._evict(key, step.due)
 
-    def _evict(self, due: Due) -> Outcome:
+    def _hold(self, key: WorkloadKey, rollout: Rollout, step: Hold) -> Outcome:
+        if step.reason == "RollStuck" or (not rollout.due and not rollout.workload.settled):
+            # It keeps no other workload waiting; one that only finishes keeps its slot until it has.
+            (self._policy.slots.free if step.reason == "RollStuck" else self._policy.slots.hold)(key)
+        if step.tell:
+            for item in rollout.due:
+                self._reporter.warning(item.pod, step.reason, step.message)
+            self.progress.held(key, rollout.strategy, step.reason)
+        else:
+            self.progress.moves(key)
+        return Outcome(step.reason, step.seconds)
+
+    def _evict(self, key: WorkloadKey, due: Due) -> Outcome:
         try:
             self._workloads.evict(due.pod)
         except NotYet as error:
             if error.shared:
                 raise
             self._reporter.warning(due.pod, error.reason, error.message)
+            self.progress.held(key, Rotation.EVICT, error.reason)
             return Outcome(error.reason, max(BLOCKED_SECONDS, error.retry_after or 0.0))
+        self.progress.started(key, Rotation.EVICT)
         self._reporter.normal(
             due.pod, "Evicted", f"evicted: its certificate ends in {due.times.end - self._clock.now():.0f} s"
         )
@@ -131,9 +145,7 @@ class WorkloadReconciler:
         rotation = asked.rotation or (Rotation.REFRESH if sidecar else defaults.rotation)
         if not replaces_pods(rotation):
             return None
-        if asked.renew_before_seconds is not None:
-            return _Terms(rotation, float(max(1, asked.renew_before_seconds)))
-        return _Terms(rotation, asked.renew_before_fraction or defaults.renew_before_fraction)
+        return _Terms(rotation, asked_before(asked, defaults.renew_before_fraction))
 
     def _due(self, workload: Workload, pods: Sequence[Pod], terms: _Terms, now: float) -> list[Due]:
         found = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -59,6 +59,7 @@ class Workers:
         self._store = intake.store
         self._backoff = Backoff()
         self._failures: dict[Key, int] = {}
+        self._refused: set[Key] = set()
         self._shared: set[Key] = set()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -92,9 +93,18 @@ class Workers:
                 self._pods.forgive(key)
             self._queue.add(key)
 
-    def failing(self) -> int:
-        """Number of keys whose last try failed."""
-        return len(self._failures)
+    def failing(self) -> Mapping[tuple[str, str], int]:
+        """Number of keys whose last try failed, by kind of key and by what follows: `retried` or `refused`."""
+        with self._lock:
+            failed: list[tuple[Iterable[Key], str]] = [
+                (list(self._failures), "retried"),
+                (list(self._refused), "refused"),
+            ]
+        counts = dict.fromkeys(((kind, state) for kind in KINDS.values() for _, state in failed), 0)
+        for keys, state in failed:
+            for key in keys:
+                counts[KINDS[type(key)], state] += 1
+        return counts
 
     def step(self, timeout: float | None = None) -> bool:
         """Takes one key and works on it; False when there was none within `timeout` seconds."""
@@ -120,9 +130,10 @@ class Workers:
             self._retry(key, error)
             return error.reason
         except PodcertError as error:
-            self._failures.pop(key, None)
-            if isinstance(error, Refused) and error.shared:
-                with self._lock:
+            with self._lock:
+                self._failures.pop(key, None)
+                self._refused.add(key)
+                if isinstance(error, Refused) and error.shared:
                     self._shared.add(key)
             self._tell(key, error)
             self._queue.add(key, self._pods.refusal_seconds * (1 + 0.2 * self._random()))
@@ -131,8 +142,9 @@ class Workers:
             self._reporter.bug(key, error)
             self._retry(key, NotYet("InternalError", f"unexpected {type(error).__name__}; see the manager's log"))
             return "InternalError"
-        self._failures.pop(key, None)
         with self._lock:
+            self._failures.pop(key, None)
+            self._refused.discard(key)
             self._shared.discard(key)
         if outcome.again_in is not None:
             self._queue.add(key, outcome.again_in)
@@ -148,12 +160,13 @@ class Workers:
                 return self._reconcilers.workloads.reconcile(key)
 
     def _retry(self, key: Key, error: NotYet) -> None:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        with self._lock:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            self._refused.discard(key)
+            if error.shared:
+                self._shared.add(key)
         remaining = self._pods.remaining(key) if isinstance(key, PodKey) else None
         delay = max(self._backoff.delay(failures, self._random(), remaining), error.retry_after or 0.0)
-        if error.shared:
-            with self._lock:
-                self._shared.add(key)
         if failures >= TELL_AFTER:
             self._tell(key, error)
         self._queue.add(key, delay)

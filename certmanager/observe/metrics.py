@@ -16,13 +16,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from certmanager.domain.rotation import CertificateFact
+from certmanager.domain.model import Rotation
+from certmanager.domain.rotation import CertificateFact, HeldRoll
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of `Metrics.render` (Prometheus text format)."""
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PREFIX: Final = "podcert_certificate_"
+
+RENEWALS: Final = ("renewed", "failed", "refused")
+"""Results of a renewal in place. All results are there from the start: `increase` does not see a series' first value."""
+RESTARTS: Final = ("started", "completed", "stuck", "blocked")
+"""Results of a replacement of a workload's pods."""
+_STRATEGIES: Final = (Rotation.RESTART, Rotation.EVICT)
 
 
 def _no_certificates() -> Iterable[CertificateFact]:
@@ -37,6 +44,18 @@ def _nothing() -> Mapping[str, float]:
     return {}
 
 
+def _no_reloads() -> Iterable[tuple[str, str, bool]]:
+    return ()
+
+
+def _no_rolls() -> Iterable[HeldRoll]:
+    return ()
+
+
+def _no_keys() -> Mapping[tuple[str, str], int]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """Where states are read from at a scrape; each is called from the scrape's thread and must not block.
@@ -47,6 +66,10 @@ class Sources:
         queue_oldest: seconds for which the oldest of them has waited, 0 without one.
         watch_last_seen: seconds since the epoch of each resource's last event.
         events_dropped: Normal Events that were not written, since the start.
+        reloads: namespace and name of each pod with a sidecar, and whether its reload fails.
+        held_rolls: workloads whose pods should be replaced and are not.
+        rolling: workloads that are being rolled.
+        failing: number of keys whose last try failed, by kind of key and by what follows (`retried`, `refused`).
     """
 
     certificates: Callable[[], Iterable[CertificateFact]] = _no_certificates
@@ -54,6 +77,10 @@ class Sources:
     queue_oldest: Callable[[], float] = _zero
     watch_last_seen: Callable[[], Mapping[str, float]] = _nothing
     events_dropped: Callable[[], float] = _zero
+    reloads: Callable[[], Iterable[tuple[str, str, bool]]] = _no_reloads
+    held_rolls: Callable[[], Iterable[HeldRoll]] = _no_rolls
+    rolling: Callable[[], float] = _zero
+    failing: Callable[[], Mapping[tuple[str, str], int]] = _no_keys
 
 
 class Metrics:
@@ -76,6 +103,17 @@ class Metrics:
             "podcert_issuance_duration_seconds", "From a pod's creation to its Secret, for new pods.", ()
         )
         self._vault = self._counter("podcert_vault_requests_total", "Requests to Vault.", ("operation", "status"))
+        self._renewals = self._counter(
+            "podcert_renewals_total", "Renewals of a certificate in its Secret.", ("result",)
+        )
+        self._restarts = self._counter(
+            "podcert_restarts_total", "Replacements of a workload's pods.", ("strategy", "result")
+        )
+        for result in RENEWALS:
+            self._renewals.labels(result)
+        for strategy in _STRATEGIES:
+            for result in RESTARTS:
+                self._restarts.labels(strategy.value, result)
         self._bugs = self._counter("podcert_bugs_total", "Unexpected errors; each has a line in the log.", ("type",))
         build = Gauge("podcert_build_info", "Always 1.", ("version",), registry=self.registry)
         build.labels(version).set(1)
@@ -96,6 +134,14 @@ class Metrics:
     def vault_request(self, operation: str, status: str) -> None:
         """One request to Vault: `sign`, `issue`, `login`, …, and its HTTP status, or `unreachable`."""
         self._vault.labels(operation, status).inc()
+
+    def renewed(self, result: str) -> None:
+        """A certificate was to be replaced in its Secret; one of `RENEWALS`."""
+        self._renewals.labels(result).inc()
+
+    def restarted(self, strategy: str, result: str) -> None:
+        """A workload's pods are to be replaced, by `restart` or `evict`; one of `RESTARTS`."""
+        self._restarts.labels(strategy, result).inc()
 
     def bug(self, kind: str) -> None:
         """An unexpected error of this type."""
@@ -120,6 +166,7 @@ class _States(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._certificates()
+        yield from self._rotation()
         sources = self.sources
         yield GaugeMetricFamily("podcert_queue_depth", "Keys that wait for a worker.", value=sources.queue_depth())
         yield GaugeMetricFamily(
@@ -143,11 +190,39 @@ class _States(Collector):
             f"{_PREFIX}expiration_timestamp_seconds", "When the certificate that is served expires.", labels=labels
         )
         start = GaugeMetricFamily(f"{_PREFIX}not_before_timestamp_seconds", "When it becomes valid.", labels=labels)
-        renewal = GaugeMetricFamily(f"{_PREFIX}renewal_timestamp_seconds", "When its renewal is due.", labels=labels)
+        renewal = GaugeMetricFamily(
+            f"{_PREFIX}renewal_timestamp_seconds", "When it is, or was, to be replaced.", labels=labels
+        )
+        outdated = GaugeMetricFamily(
+            f"{_PREFIX}files_outdated", "1: the pod's files hold an older certificate than its Secret.", labels=labels
+        )
         for fact in self.sources.certificates():
             values = [fact.namespace, fact.pod, fact.workload]
             end.add_metric(values, fact.not_after)
-            start.add_metric(values, fact.not_before)
+            if fact.not_before is not None:
+                start.add_metric(values, fact.not_before)
             if fact.renewal is not None:
                 renewal.add_metric(values, fact.renewal)
-        yield from (end, start, renewal)
+            if fact.outdated:
+                outdated.add_metric(values, 1.0)
+        yield from (end, start, renewal, outdated)
+
+    def _rotation(self) -> Iterator[Metric]:
+        sources = self.sources
+        reload = GaugeMetricFamily(
+            "podcert_reload_failing", "1: the sidecar cannot make the application reload.", labels=["namespace", "pod"]
+        )
+        for namespace, pod, fails in sources.reloads():
+            reload.add_metric([namespace, pod], float(fails))
+        held = GaugeMetricFamily(
+            "podcert_roll_held", "1: pods should be replaced and are not.", labels=["namespace", "workload", "reason"]
+        )
+        for roll in sources.held_rolls():
+            held.add_metric([roll.namespace, roll.workload, roll.reason], 1.0)
+        failing = GaugeMetricFamily("podcert_failing_keys", "Keys whose last try failed.", labels=["kind", "state"])
+        for (kind, state), count in sources.failing().items():
+            failing.add_metric([kind, state], count)
+        rolling = GaugeMetricFamily(
+            "podcert_rolling_workloads", "Workloads whose pods are being replaced.", value=sources.rolling()
+        )
+        yield from (reload, held, failing, rolling)

@@ -53,6 +53,14 @@ class Reporter:
         """A pod's first certificate is stored, so many seconds after the pod's creation."""
         self._metrics.issued(max(0.0, seconds))
 
+    def renewed(self, result: str) -> None:
+        """A certificate was to be replaced in its Secret: `renewed`, `failed` or `refused`."""
+        self._metrics.renewed(result)
+
+    def restarted(self, strategy: str, result: str) -> None:
+        """A workload's pods are to be replaced: `started`, `completed`, `stuck` or `blocked`."""
+        self._metrics.restarted(strategy, result)
+
     def problem(self, subject: str, reason: str, message: str) -> None:
         """Something that is no pod's, such as a Role: the administrator reads it in the log."""
         self._log.warning(message, reason=reason, subject=subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster import children
@@ -28,6 +29,8 @@ PROGRAMS = {
     "unshare": "util-linux",
     "mount": "mount",
 }
+MONITORING = {"prometheus": "prometheus", "promtool": "prometheus"}
+"""What the tests of alerts and metrics need; no node does, so no demo installs it."""
 MEMORY_GIB = 3
 
 
@@ -45,9 +48,9 @@ def missing() -> str | None:
     return None
 
 
-def missing_packages() -> list[str]:
+def missing_packages(programs: Mapping[str, str] = PROGRAMS) -> list[str]:
     """Return the Debian packages whose programs are not here."""
-    lacking = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
+    lacking = {package for program, package in programs.items() if not shutil.which(program)}
     return sorted(lacking)
 
 
@@ -62,13 +65,13 @@ def can_install() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def install() -> None:
-    """Install the missing packages on Debian as root, without starting any of their services; else raise ClusterError.
+def install(programs: Mapping[str, str] = PROGRAMS) -> None:
+    """Install what `programs` lacks on Debian as root, without starting any service; else raise ClusterError.
 
     Raises:
         ClusterError: not Debian or not root (says what to get), or apt-get failed (with its own words).
     """
-    packages = missing_packages()
+    packages = missing_packages(programs)
     if not packages:
         return
     if not can_install():

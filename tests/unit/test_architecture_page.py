@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of metrics, modules and layers is what there is."""
+"""What docs/architecture.md says of modules and layers is what there is."""
 
 from __future__ import annotations
 
@@ -6,50 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-from prometheus_client import Metric
-
-from certmanager.domain.rotation import CertificateFact
-from certmanager.observe.metrics import Metrics, Sources
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 TABLES = "\n".join(page.read_text("utf-8") for page in sorted((ROOT / "docs").glob("*.md")))
-FACT = CertificateFact("default", "web", "Deployment/web", 0.0, 2.0, 1.0)
-
-
-def families() -> list[Metric]:
-    """Every family, with at least one sample where a label has to be there."""
-    metrics = Metrics("1", Sources(certificates=lambda: [FACT], watch_last_seen=lambda: {"pods": 1.0}))
-    metrics.reconciled("pod", "Valid", 0.1)
-    metrics.vault_request("sign", "ok")
-    metrics.bug("ValueError")
-    metrics.issued(0.1)
-    return list(metrics.registry.collect())
-
-
-def rows() -> dict[str, tuple[str, str]]:
-    """Type and labels by name, as the table of metrics has them, on whichever page it is."""
-    found = re.findall(r"^\| `(podcert_\w+)` \| (\w+) \| ([^|]*)\|", TABLES, re.MULTILINE)
-    assert len(found) == len({name for name, _, _ in found}), "a metric is in two tables"
-    return {name: (kind, labels) for name, kind, labels in found}
-
-
-def shown_name(family: Metric) -> str:
-    return f"{family.name}_total" if family.type == "counter" else family.name
-
-
-def test_every_metric_has_its_line_and_no_other_has() -> None:
-    assert sorted(rows()) == sorted(shown_name(family) for family in families())
-
-
-@pytest.mark.parametrize("family", families(), ids=shown_name)
-def test_a_metrics_line_tells_its_type_and_its_labels(family: Metric) -> None:
-    kind, labels = rows()[shown_name(family)]
-    assert kind == family.type
-    outside = re.sub(r"\([^)]*\)", "", labels)
-    has = {label for sample in family.samples for label in sample.labels} - {"le"}
-    assert set(re.findall(r"`(\w+)`", outside)) == has
 
 
 def test_every_module_that_is_named_is_there() -> None:

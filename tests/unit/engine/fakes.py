@@ -172,6 +172,8 @@ class FakeReporter:
     problems: list[tuple[str, str]] = field(default_factory=list)
     bugs: list[type[BaseException]] = field(default_factory=list)
     first_certificates: int = 0
+    renewals: list[str] = field(default_factory=list)
+    restarts: list[tuple[str, str]] = field(default_factory=list)
 
     def normal(self, pod: Pod, reason: str, message: str) -> None:
         self.normals.append((pod.name, reason))
@@ -181,6 +183,12 @@ class FakeReporter:
 
     def issued(self, seconds: float) -> None:
         self.first_certificates += 1
+
+    def renewed(self, result: str) -> None:
+        self.renewals.append(result)
+
+    def restarted(self, strategy: str, result: str) -> None:
+        self.restarts.append((strategy, result))
 
     def problem(self, subject: str, reason: str, message: str) -> None:
         self.problems.append((subject, reason))

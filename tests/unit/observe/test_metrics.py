@@ -10,9 +10,9 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from certmanager.domain.model import Pod
-from certmanager.domain.rotation import CertificateFact
+from certmanager.domain.rotation import CertificateFact, HeldRoll
 from certmanager.observe.logs import LogFormat, LogLevel, configure
-from certmanager.observe.metrics import Metrics, Sources
+from certmanager.observe.metrics import RENEWALS, RESTARTS, Metrics, Sources
 from certmanager.observe.reporter import Reporter
 
 POD = Pod("shop", "web-0", "uid-1", 1, "web", {}, {}, 0.0)
@@ -40,7 +40,61 @@ def test_a_certificate_s_times_are_read_at_the_scrape() -> None:
 
 def test_a_certificate_without_a_planned_renewal_has_no_renewal_time() -> None:
     metrics = Metrics("1", Sources(certificates=lambda: [CertificateFact("a", "b", "", 1.0, 2.0, None)]))
-    assert not any("renewal" in name for name, _labels in samples(metrics))
+    assert not any("renewal_timestamp" in name for name, _labels in samples(metrics))
+
+
+def test_of_outdated_files_the_end_is_told_and_that_they_are_outdated() -> None:
+    fact = CertificateFact("shop", "web-0", "Deployment/web", None, 400.0, 300.0, outdated=True)
+    seen = samples(Metrics("1", Sources(certificates=lambda: [fact])))
+    labels = (("namespace", "shop"), ("pod", "web-0"), ("workload", "Deployment/web"))
+    assert seen["podcert_certificate_expiration_timestamp_seconds", labels] == 400.0
+    assert seen["podcert_certificate_files_outdated", labels] == 1.0
+    assert ("podcert_certificate_not_before_timestamp_seconds", labels) not in seen
+
+
+def test_a_certificate_that_is_up_to_date_has_no_series_of_outdated_files() -> None:
+    fact = CertificateFact("shop", "web-0", "Deployment/web", 100.0, 400.0, 300.0)
+    seen = samples(Metrics("1", Sources(certificates=lambda: [fact])))
+    assert not any(name == "podcert_certificate_files_outdated" for name, _labels in seen)
+
+
+def test_what_rolls_what_is_held_up_and_what_does_not_reload_is_read_at_the_scrape() -> None:
+    sources = Sources(
+        reloads=lambda: [("shop", "web-0", True), ("shop", "web-1", False)],
+        held_rolls=lambda: [HeldRoll("shop", "Deployment/web", "WorkloadPaused")],
+        rolling=lambda: 2,
+        failing=lambda: {("pod", "retried"): 3, ("pod", "refused"): 0},
+    )
+    seen = samples(Metrics("1", sources))
+    assert seen["podcert_reload_failing", (("namespace", "shop"), ("pod", "web-0"))] == 1.0
+    assert seen["podcert_reload_failing", (("namespace", "shop"), ("pod", "web-1"))] == 0.0
+    held = (("namespace", "shop"), ("reason", "WorkloadPaused"), ("workload", "Deployment/web"))
+    assert seen["podcert_roll_held", held] == 1.0
+    assert seen["podcert_rolling_workloads", ()] == 2.0
+    assert seen["podcert_failing_keys", (("kind", "pod"), ("state", "retried"))] == 3.0
+    assert seen["podcert_failing_keys", (("kind", "pod"), ("state", "refused"))] == 0.0
+
+
+def test_every_result_of_renewals_and_restarts_is_there_before_it_has_happened() -> None:
+    """`increase` does not see a series' first value."""
+    seen = samples(Metrics("1"))
+    assert all(seen["podcert_renewals_total", (("result", result),)] == 0.0 for result in RENEWALS)
+    for strategy in ("restart", "evict"):
+        for result in RESTARTS:
+            assert seen["podcert_restarts_total", (("result", result), ("strategy", strategy))] == 0.0
+
+
+def test_the_reporter_counts_renewals_and_restarts_by_result() -> None:
+    metrics = Metrics("1")
+    reporter = Reporter(EventList(), metrics)
+    reporter.renewed("failed")
+    reporter.renewed("renewed")
+    reporter.renewed("renewed")
+    reporter.restarted("evict", "blocked")
+    seen = samples(metrics)
+    assert seen["podcert_renewals_total", (("result", "renewed"),)] == 2.0
+    assert seen["podcert_renewals_total", (("result", "failed"),)] == 1.0
+    assert seen["podcert_restarts_total", (("result", "blocked"), ("strategy", "evict"))] == 1.0
 
 
 def test_states_of_queue_watches_and_events_are_read_at_the_scrape() -> None:
