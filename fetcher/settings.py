@@ -8,11 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fetcher.api import ApiServer
 from fetcher.errors import SettingsError
 from fetcher.names import is_dns_subdomain, is_uid, secret_name
-from fetcher.reload import Action
+
+if TYPE_CHECKING:  # only those who give arguments pay for its import
+    from fetcher.reload import Action
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
@@ -72,7 +75,7 @@ class Settings:
     message_interval: float
     server: ApiServer
     refresh: bool
-    action: Action | None
+    action: "Action | None"
     reload_timeout: float
 
 
@@ -128,7 +131,7 @@ def seconds(text: str) -> float:
     return total
 
 
-def _given(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[dict[str, str], Action | None]:
+def _given(arguments: Sequence[str], environment: Mapping[str, str]) -> "tuple[dict[str, str], Action | None]":
     """The value of each option, and what the arguments (nothing else) say about reloading."""
     values = {o.variable: environment.get(o.variable, "") or o.default for o in OPTIONS}
     if not arguments:  # argparse is imported only for those who use it: in a pod there is the environment
