@@ -40,7 +40,9 @@ class Killer:
         self._thread.join(30)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._period):
+        began, turn = time.monotonic(), 1
+        while not self._stop.wait(max(0.0, began + turn * self._period - time.monotonic())):
+            turn += 1
             try:
                 self.kill()
             except (ClusterError, LookupError, OSError) as error:

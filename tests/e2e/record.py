@@ -61,7 +61,7 @@ class Record:
 
     def __init__(self, cluster: LocalCluster, namespace: str) -> None:
         self._api = cluster.api
-        self._namespace = namespace
+        self.namespace = namespace
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.pods: dict[str, Life] = {}
@@ -102,7 +102,7 @@ class Record:
                 life.certificates.append(made)
 
     def _items(self, group: str, what: str) -> list[dict[str, Any]]:
-        status, answer = self._api.call("GET", f"{group}/namespaces/{self._namespace}/{what}")
+        status, answer = self._api.call("GET", f"{group}/namespaces/{self.namespace}/{what}")
         if status != 200:
             raise OSError(f"GET {what}: {status}")
         return list(answer["items"])

@@ -16,12 +16,12 @@ from tests.prove.proof import Shown
 EXPIRATION = "podcert_certificate_expiration_timestamp_seconds"
 
 
-def run(scenario: Scenario) -> dict[str, Shown]:
+def run(scenario: Scenario, namespace: str = "prove-refusals") -> dict[str, Shown]:
     """The lines `budget`, `told`, `evicted`, `paused`, `resumed`."""
     cluster = scenario.cluster
     assert isinstance(cluster, LocalCluster)
     say("a budget of all replicas, and a paused Deployment")
-    place = Place(scenario, "prove-refusals")
+    place = Place(scenario, namespace)
     with Record(cluster, place.namespace) as record:
         place.example("deployment-restart.yaml", Change(replicas=2))
         place.example("statefulset-evict.yaml", Change())

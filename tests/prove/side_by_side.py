@@ -1,11 +1,17 @@
-"""Five minutes: nginx with `refresh` and a Deployment with `restart`, a client all the time, the manager killed every 20 s."""
+"""nginx with `refresh` and a Deployment with `restart` side by side, a client all the time, the manager killed if asked.
+
+`make prove-rotation` runs it for five minutes, the end-to-end tests for two rotations.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 import urllib.request
+from dataclasses import dataclass
 from typing import Any
+
+from cryptography import x509
 
 from tests.cluster.running import LocalCluster
 from tests.e2e.killing import Killer
@@ -15,12 +21,20 @@ from tests.e2e.scenario import Scenario
 from tests.prove.parts import say
 from tests.prove.proof import Shown
 
-SECONDS = 300.0
 RATE = 25
 LEAST_RATE = 20.0
-ROTATIONS = 4
 AT_WORK = 8.0
 """Seconds before a kill in which the manager may have asked for a certificate that it could not store any more."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long (seconds), how many rotations at the least, seconds between two kills (None: none)."""
+
+    namespace: str = "prove-side-by-side"
+    seconds: float = 300.0
+    rotations: int = 4
+    kill_every: float | None = 20.0
 
 
 def started(scenario: Scenario) -> Shown:
@@ -29,13 +43,13 @@ def started(scenario: Scenario) -> Shown:
     return Shown(True, f"node {nodes[0]} {nodes[1]}, Kubernetes {nodes[-1]}")
 
 
-def run(scenario: Scenario) -> dict[str, Shown]:
+def run(scenario: Scenario, plan: Plan = Plan()) -> dict[str, Shown]:
     """The lines `refresh`, `restart`, `rotations`, `rolls`, `twice`, `kills`, `due`."""
     cluster = scenario.cluster
     assert isinstance(cluster, LocalCluster)
-    say("five minutes of restart and refresh side by side, the manager killed every 20 s")
+    say(f"{plan.seconds:.0f} s of restart and refresh side by side; the manager is killed every {plan.kill_every} s")
     known = set(vault_serials(scenario))
-    place = Place(scenario, "prove-side-by-side")
+    place = Place(scenario, plan.namespace)
     with Record(cluster, place.namespace) as record:
         place.example("deployment-restart.yaml", Change())
         place.example("nginx-refresh.yaml", Change())
@@ -43,8 +57,8 @@ def run(scenario: Scenario) -> dict[str, Shown]:
         place.client("web:8443", "nginx:443", rate=RATE)
         until("the client's first report", lambda: len(place.seen()) == 2, 60)
         began, first = time.time(), place.seen()
-        with Killer(cluster) as killer:
-            time.sleep(SECONDS)
+        with Killer(cluster, plan.kill_every or 10 * plan.seconds) as killer:
+            time.sleep(plan.seconds)
         took, seen = time.time() - began, place.seen()
         generation = int(place.kubectl("get", "deployment/web", "-o", "jsonpath={.metadata.generation}"))
         rotations = record.rotations("web", time.time())
@@ -55,10 +69,10 @@ def run(scenario: Scenario) -> dict[str, Shown]:
     return {
         "refresh": handshakes(between(first["nginx"], seen["nginx"]), took),
         "restart": handshakes(between(first["web"], seen["web"]), took),
-        "rotations": Shown(min(renewed) >= ROTATIONS, f"{renewed}"),
-        "rolls": rolls(record, generation - 1, rotations),
+        "rotations": Shown(min(renewed) >= plan.rotations, f"{renewed}"),
+        "rolls": rolls(record, generation - 1, (*rotations, plan.rotations)),
         "twice": Shown(not early, f"{len(early)} {early or ''}".strip()),
-        "kills": Shown(len(killer.kills) >= SECONDS / 20 * 0.8, kills),
+        "kills": Shown(len(killer.kills) >= plan.seconds / (plan.kill_every or 20.0) * 0.8, kills),
         "due": due(scenario, record, Made(known, killer.kills)),
     }
 
@@ -79,11 +93,14 @@ def handshakes(seen: Seen, took: float) -> Shown:
     return Shown(seen.failed == 0 and seen.expired == 0 and rate >= LEAST_RATE, figure)
 
 
-def rolls(record: Record, rolled: int, rotations: tuple[int, int]) -> Shown:
-    """As many rolls as rotations: the Deployment's generations, its ReplicaSets, and what was due agree."""
-    least, most = rotations
+def rolls(record: Record, rolled: int, rotations: tuple[int, int, int]) -> Shown:
+    """As many rolls as rotations: the Deployment's generations, its ReplicaSets, and what was due agree.
+
+    `rotations`: what was due at least and at most, and what is wanted.
+    """
+    least, most, asked = rotations
     wanted = str(least) if least == most else f"{least} to {most}"
-    good = least <= rolled <= most and rolled >= ROTATIONS and len(record.revisions_of("web")) == rolled + 1
+    good = least <= rolled <= most and rolled >= asked and len(record.revisions_of("web")) == rolled + 1
     return Shown(good, f"{rolled} rolls, {wanted} rotations due, {len(record.revisions_of('web'))} revisions")
 
 
@@ -101,13 +118,20 @@ class Made:
 
 def due(scenario: Scenario, record: Record, made: Made) -> Shown:
     """Every certificate that Vault has made was a pod's first one, or its last one was due."""
-    stored = {serial.replace(":", "-") for serial in record.serials()}
-    now = {serial: vault_certificate(scenario, serial) for serial in set(vault_serials(scenario)) - made.known - stored}
+    stored = record.serials()
+    unknown = sorted(set(vault_serials(scenario)) - made.known - stored)
+    others = {one.serial_number: one for one in vault_certificates(scenario, unknown) if is_of(one, record.namespace)}
     # Vault sets notBefore 30 s back (`not_before_duration`).
-    lost = [serial for serial, begin in now.items() if made.at_work(begin + 30)]
-    early = record.too_early() + [serial for serial in now if serial not in lost]
-    figure = f"{len(early)} of {len(stored) + len(now)} {early or ''}".strip()
+    lost = [one for one in others.values() if made.at_work(one.not_valid_before_utc.timestamp() + 30)]
+    early = record.too_early() + [f"{one.serial_number:x}" for one in others.values() if one not in lost]
+    figure = f"{len(early)} of {len(stored) + len(others)} {early or ''}".strip()
     return Shown(not early, f"{figure}; {len(lost)} lost with a killed manager")
+
+
+def is_of(certificate: x509.Certificate, namespace: str) -> bool:
+    """It has a name of that namespace: others' pods get certificates meanwhile."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return any(f".{namespace}.svc" in name for name in names.get_values_for_type(x509.DNSName))
 
 
 def ask_vault(scenario: Scenario, *paths: str) -> list[dict[str, Any]]:
@@ -123,13 +147,11 @@ def ask_vault(scenario: Scenario, *paths: str) -> list[dict[str, Any]]:
 
 
 def vault_serials(scenario: Scenario) -> list[str]:
-    """Every certificate that Vault keeps."""
-    return list(ask_vault(scenario, "pki/certs?list=true")[0]["keys"])
+    """Every certificate that Vault keeps; some versions write dashes between the bytes."""
+    return [str(key).replace("-", ":") for key in ask_vault(scenario, "pki/certs?list=true")[0]["keys"]]
 
 
-def vault_certificate(scenario: Scenario, serial: str) -> float:
-    """A certificate's notBefore, seconds since the epoch."""
-    from cryptography import x509
-
-    text = str(ask_vault(scenario, f"pki/cert/{serial}")[0]["certificate"])
-    return x509.load_pem_x509_certificate(text.encode()).not_valid_before_utc.timestamp()
+def vault_certificates(scenario: Scenario, serials: list[str]) -> list[x509.Certificate]:
+    """What Vault keeps under these serials."""
+    answers = ask_vault(scenario, *(f"pki/cert/{serial}" for serial in serials)) if serials else []
+    return [x509.load_pem_x509_certificate(str(answer["certificate"]).encode()) for answer in answers]
