@@ -187,3 +187,24 @@ def test_a_manager_that_starts_before_the_api_server_is_ready_when_that_is(world
             world.enrolled("early")
             world.judge(["early"])
             assert manager.metric("podcert_bugs_total") == 0
+
+
+def test_two_managers_that_renew_the_same_certificates_agree(world: World) -> None:
+    """HTTP 409 at replace: the second one finds a fresh certificate at its next look."""
+    pods = names("short", 10)
+    with running(world.launch(), "one") as one, running(world.launch(), "two") as two:
+        for name in pods:
+            world.pod(name, {"ttl": "60s", "renew-before": "25s", "rotation": "none"})
+        world.enrolled(*pods)
+        first = {one["metadata"]["name"]: one["data"]["tls.crt"] for one in world.secrets()}
+
+        def renewed() -> bool:
+            return all(first[each["metadata"]["name"]] != each["data"]["tls.crt"] for each in world.secrets())
+
+        eventually(renewed, 90, "every certificate renewed once")
+        world.judge(pods)
+        conflicts = sum(each.metric("podcert_reconcile_total", reason="KubernetesConflict") for each in (one, two))
+        print(f"{conflicts:.0f} conflicts, {world.vault_signs():.0f} calls to sign for {len(pods)} pods")
+        assert world.vault_signs() <= 4 * len(pods)
+        assert "RenewalLoop" not in {reason for name in pods for reason in world.events(name)}
+        assert one.metric("podcert_bugs_total") == two.metric("podcert_bugs_total") == 0

@@ -280,8 +280,7 @@ class World:
         for secret in secrets:
             whole(secret)
         names = {one["metadata"]["name"] for one in secrets}
-        eventually(lambda: self.readable() >= names, 30, "Roles complete")
-        assert self.readable() == names
+        eventually(lambda: self.readable() == names, 30, "the Role names exactly these Secrets")
 
 
 def whole(secret: dict[str, Any]) -> None:
