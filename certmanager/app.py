@@ -34,6 +34,7 @@ from certmanager.engine.windows import Window, parse_window
 from certmanager.engine.workers import Reconcilers, Workers
 from certmanager.kube.client import KubeClient
 from certmanager.kube.events import EventRecorder
+from certmanager.kube.namespaces import NamespaceLabels
 from certmanager.kube.pods import KubePods
 from certmanager.kube.project import SecretReader
 from certmanager.kube.roles import KubeRoleStore
@@ -43,6 +44,9 @@ from certmanager.kube.workloads import KubeWorkloads
 from certmanager.observe import logs, metrics
 from certmanager.observe.health import Endpoints, HealthServer
 from certmanager.observe.reporter import Reporter
+from certmanager.policy.file import PolicyFile, Tell
+from certmanager.policy.parse import PolicyError
+from certmanager.policy.source import TermsSource
 from certmanager.settings import Settings
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.connection import Hooks, Vault, connect
@@ -80,17 +84,16 @@ class Manager:
         roles = KubeRoleStore(client, namespaces)
         ca = Counted(self._vault.pki, self.metrics)
         ports = PodPorts(ca, X509KeyMaker(), KubeSecretStore(client, reader), KubePods(client), self._reporter)
-        defaults = settings.defaults()
-        policy = Policy(lambda: defaults, settings.refusal_retry)
+        self._policy = _policy_file(settings, self._policy_told)
+        terms = TermsSource(settings.defaults(), self._policy, NamespaceLabels(client), self._clock.monotonic)
+        policy = Policy(terms, settings.refusal_retry)
         pods = PodReconciler(self._intake, ports, self._timers, self._clock, policy)
         store = self._intake.store
-        rolls = RollPolicy(
-            lambda: defaults, Slots(settings.max_rolling, settings.max_rolling_per_namespace), _windows(settings)
-        )
+        rolls = RollPolicy(terms, Slots(settings.max_rolling, settings.max_rolling_per_namespace), _windows(settings))
         workloads = WorkloadReconciler(store, KubeWorkloads(client), self._reporter, self._clock, rolls)
         reconcilers = Reconcilers(pods, RoleReconciler(store, roles, self._clock), workloads)
         self._workers = Workers(self._intake, reconcilers, self._reporter, self._clock)
-        sources = Sources(roles=roles.managed, anchors=lambda: ca.anchors(settings.mount))
+        sources = Sources(roles.managed, lambda: [ca.anchors(mount) for mount in terms.mounts], terms.check)
         self._producers = Producers(self._intake, self._timers, sources, self._reporter, self._clock)
         intake = self._intake
         self._watches = Watches(client, Sinks(intake.pods, intake.services, intake.secrets), Scope(namespaces, reader))
@@ -124,6 +127,15 @@ class Manager:
         self._health.stop()
         return finished
 
+    def _policy_told(self, problem: str | None) -> None:
+        """A policy that was changed on disk is in force, or cannot be."""
+        if problem is None:
+            structlog.get_logger("certmanager").info(
+                "another policy is in force", rules=len(self._policy.current.rules)
+            )
+        else:
+            self._reporter.problem("policy", "PolicyInvalid", problem)
+
     def _release(self) -> None:
         self._workers.release()
 
@@ -140,17 +152,18 @@ class Manager:
 
     def _ready(self) -> Mapping[str, str | None]:
         problems = "; ".join(f"{path}: {why}" for path, why in self._watches.problems().items())
-        vault = self._vault.session.problem
+        vault, policy = self._vault.session.problem, self._policy.problem
         return {
             "kubernetes": problems
             or (None if self._intake.synced else f"waiting for {', '.join(self._intake.missing())}"),
             "vault": None if vault is None else vault.message,
+            "policy": policy and " | ".join(policy.splitlines()),
         }
 
     def _sources(self, rolls: RollPolicy, workloads: WorkloadReconciler) -> metrics.Sources:
         queue, store = self._intake.queue, self._intake.store
         return metrics.Sources(
-            certificates=lambda: served_certificates(store, rolls.defaults()),
+            certificates=lambda: served_certificates(store, self._settings.defaults()),
             queue_depth=queue.depth,
             queue_oldest=queue.oldest,
             watch_last_seen=self._watches.last_seen,
@@ -159,6 +172,7 @@ class Manager:
             held_rolls=workloads.progress.held_rolls,
             rolling=lambda: len(rolls.slots),
             failing=self._workers.failing,
+            policy_valid=lambda: self._policy.problem is None,
         )
 
 
@@ -260,6 +274,13 @@ def _login(settings: Settings) -> Login:
     if settings.vault_token is None:
         raise ValueError("no token")  # excluded by the settings' own check
     return TokenValue(settings.vault_token.get_secret_value())
+
+
+def _policy_file(settings: Settings, tell: Tell) -> PolicyFile:
+    try:
+        return PolicyFile(settings.policy_file, tell)
+    except PolicyError as error:
+        raise StartError(f"PODCERT_POLICY_FILE={settings.policy_file}: {error}") from None
 
 
 def _windows(settings: Settings) -> list[Window]:

@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     roles: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Further Vault roles that pods may choose by annotation, separated by commas."
     )
+    policy_file: Path | None = Field(
+        None,
+        description="The administrator's policy: which namespaces may have which names, roles and lifetimes ([policy.md](policy.md)); "
+        "read again when it changes. Empty: pods get their own names only.",
+    )
     ttl: int | None = Field(None, description="Lifetime of certificates; empty: the Vault role's own default.")
     rotation: Rotation = Field(Rotation.RESTART, description="How a new certificate reaches a running application.")
     renew_before: float = Field(

@@ -91,7 +91,7 @@ ANNOTATIONS: Final[tuple[AnnotationSpec, ...]] = (
         "the Vault role that signs or issues",
         "a role's name",
         "`pods` for `sign`, `pods-issue` for `issue`, or as configured",
-        "one of the roles in Podcert's configuration",
+        "one of the roles in Podcert's configuration, or in the policy's rule for the namespace",
         "pods",
     ),
     AnnotationSpec(
@@ -107,7 +107,7 @@ ANNOTATIONS: Final[tuple[AnnotationSpec, ...]] = (
         "the subject's common name; it becomes a DNS SAN too",
         "a DNS name",
         "the first name of at most 64 characters; none if there is none",
-        "one of the pod's own names, at most 64 characters",
+        "one of the pod's own names or a granted one, at most 64 characters",
         "server.default.svc.cluster.local",
     ),
     AnnotationSpec(
@@ -115,7 +115,7 @@ ANNOTATIONS: Final[tuple[AnnotationSpec, ...]] = (
         "the DNS SANs, instead of the default ones",
         "DNS names with commas between them",
         "`<service>.<namespace>.svc.<cluster-domain>` of every Service that selects the pod",
-        "each one of the pod's own names; no wildcards",
+        "each one of the pod's own names or a granted one; no wildcard without a grant",
         "server.default.svc,server.default",
     ),
     AnnotationSpec(
@@ -123,15 +123,15 @@ ANNOTATIONS: Final[tuple[AnnotationSpec, ...]] = (
         "IP SANs; enrolment waits until the pod has its IP",
         "`pod-ip`, or IP addresses with commas between them",
         "none",
-        "`pod-ip`, or addresses of the pod; not for pods that mount their Secret or use the node's network",
+        "`pod-ip`, or addresses of the pod (not for pods that mount their Secret or use the node's network), or granted ones",
         "pod-ip",
     ),
     AnnotationSpec(
         "uri-sans",
         "URI SANs",
-        "`spiffe`, or the pod's SPIFFE ID in full",
+        "`spiffe`, or URIs with commas between them",
         "none",
-        "`spiffe://<trust-domain>/ns/<namespace>/sa/<ServiceAccount>`; needs a configured trust domain",
+        "`spiffe://<trust-domain>/ns/<namespace>/sa/<ServiceAccount>`, which needs a configured trust domain, or granted ones",
         "spiffe",
     ),
     AnnotationSpec(

@@ -36,7 +36,9 @@ Names come from what the API server knows of a pod, never from what the pod says
 - `<pod>.<namespace>.svc.<cluster-domain>`, only when no Service selects it, its name has no dot, and there is no Service
   of that name.
 
-Without `{PREFIX}dns-names` it gets the long name of each Service and its own headless one, or else the last one.
+Without `{PREFIX}dns-names` it gets the long name of each Service and its own headless one, or else the last one. Any other
+name needs a grant in the administrator's [policy](policy.md); that page also has the table of what a name may look like, and
+shows `podcert explain`, which says what a pod would get and why.
 """
 
 _REASONS: Final = """\

@@ -80,6 +80,26 @@ def facts(pod: Pod, services: Iterable[Service], cluster_domain: str) -> Facts:
     )
 
 
+def origins(known: Facts, pod: Pod, cluster_domain: str) -> dict[str, str]:
+    """Where each of `known.dns` comes from, in words; for those who ask, not for those who decide."""
+    svc = f"{known.namespace}.svc"
+    found: dict[str, str] = {}
+
+    def add(name: str, origin: str, *, short: bool) -> None:
+        for form in (
+            f"{name}.{svc}.{cluster_domain}",
+            *((f"{name}.{svc}", f"{name}.{known.namespace}") if short else ()),
+        ):
+            found.setdefault(form, origin)
+
+    for service in known.services:
+        add(service, f"Service {service} selects the pod", short=True)
+    if pod.hostname and pod.subdomain:
+        add(f"{pod.hostname}.{pod.subdomain}", f"its hostname under headless Service {pod.subdomain}", short=True)
+    add(pod.name, "its own name, as no Service selects it", short=False)
+    return {name: found[name] for name in known.dns}
+
+
 def default_names(known: Facts) -> Names:
     """The names of a pod that chooses none: the long names of its Services, its own headless name; or its own."""
     return Names(dns=known.default_dns, common_name=first_fitting(known.default_dns))

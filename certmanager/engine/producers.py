@@ -1,4 +1,5 @@
-"""What puts keys on the queue beside the watches: overdue renewals, Roles that nobody owns any more, newly read anchors, resync.
+"""What puts keys on the queue beside the watches: overdue renewals, Roles that nobody owns any more, another policy, newly
+read anchors, resync.
 
 One thread with a pure step. Producers of keys, never a second path: whatever they find goes through the same reconcile.
 """
@@ -21,6 +22,11 @@ SWEEP_SECONDS = 15.0
 """How often what is due soon gets its job, and the wall clock is compared with the renewal times: the net under the timers."""
 RESYNC_SECONDS = 600.0
 RETRY_SECONDS = 5.0
+POLICY_SECONDS = 2.0
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +35,13 @@ class Sources:
 
     Attributes:
         roles: the ServiceAccounts, as (namespace, name), that have a Role of ours. May raise `NotYet`, `Refused`.
-        anchors: reads the trust anchors of the configured mount. May raise `NotYet`, `Refused`.
+        anchors: reads the trust anchors of the mounts in use. May raise `NotYet`, `Refused`.
+        policy: looks whether another policy is in force, so that every pod is to be looked at again.
     """
 
     roles: Callable[[], Iterable[tuple[str, str]]]
     anchors: Callable[[], object]
+    policy: Callable[[], bool] = _never
 
 
 class Producers:
@@ -48,6 +56,7 @@ class Producers:
         self._next_sweep = 0.0
         self._next_roles = 0.0
         self._next_anchors = 0.0
+        self._next_policy = 0.0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producers", daemon=True)
 
@@ -71,6 +80,10 @@ class Producers:
         now = self._clock.monotonic()
         if not self._intake.synced:
             return
+        if now >= self._next_policy:
+            self._next_policy = now + POLICY_SECONDS
+            if self._sources.policy():
+                self._intake.resync()
         if now >= self._next_sweep:
             self._next_sweep = now + SWEEP_SECONDS
             self._timers.plan(self._clock.now())

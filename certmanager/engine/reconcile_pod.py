@@ -50,11 +50,12 @@ class Policy:
     """What the administrator decides.
 
     Attributes:
-        defaults: the settings that stand for what a pod does not say; a callable, because they may be reloaded.
+        defaults: what holds for the pods of a namespace, by its name; a callable, because the policy may be reloaded. May
+            raise `NotYet`, `Refused`.
         refusal_seconds: after a `no`, the same request is not sent again before this.
     """
 
-    defaults: Callable[[], Defaults]
+    defaults: Callable[[str], Defaults]
     refusal_seconds: float = REFUSAL_SECONDS
 
 
@@ -112,7 +113,7 @@ class PodReconciler:
     # Gather
 
     def _gather(self, pod: Pod) -> decide.Situation:
-        request = decide_request(pod, self._store.services_for(pod), self._policy.defaults())
+        request = decide_request(pod, self._store.services_for(pod), self._policy.defaults(pod.namespace))
         anchors: frozenset[str] | None = None
         secret = None
         other_alive = False

@@ -15,7 +15,7 @@ from certmanager.domain.annotations import IGNORED, parse_annotations
 from certmanager.domain.errors import NotYet
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
 from certmanager.domain.renewal import asked_before
-from certmanager.domain.request import Defaults
+from certmanager.domain.request import Defaults, rotation_of
 from certmanager.domain.rotation import Done, Due, Evict, Hold, Roll, Rollout, plan, replacement, replaces_pods
 from certmanager.engine.clock import Clock
 from certmanager.engine.keys import WorkloadKey
@@ -33,9 +33,9 @@ BLOCKED_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RollPolicy:
-    """What the administrator decides: the defaults of pods, how many roll at once, and when."""
+    """What the administrator decides: what holds for the pods of a namespace, how many roll at once, and when."""
 
-    defaults: Callable[[], Defaults]
+    defaults: Callable[[str], Defaults]
     slots: Slots
     windows: Sequence[Window] = ()
 
@@ -140,9 +140,9 @@ class WorkloadReconciler:
         asked, problems = parse_annotations(_own(workload.template_annotations))
         if problems:
             return None
-        defaults = self._policy.defaults()
+        defaults = self._policy.defaults(workload.namespace)
         sidecar = any(pod.delivery.sidecar for pod in pods)
-        rotation = asked.rotation or (Rotation.REFRESH if sidecar else defaults.rotation)
+        rotation = rotation_of(asked, sidecar, defaults)
         if not replaces_pods(rotation):
             return None
         return _Terms(rotation, asked_before(asked, defaults.renew_before_fraction))

@@ -52,6 +52,10 @@ def _no_rolls() -> Iterable[HeldRoll]:
     return ()
 
 
+def _yes() -> bool:
+    return True
+
+
 def _no_keys() -> Mapping[tuple[str, str], int]:
     return {}
 
@@ -69,6 +73,7 @@ class Sources:
         reloads: namespace and name of each pod with a sidecar, and whether its reload fails.
         held_rolls: workloads whose pods should be replaced and are not.
         rolling: workloads that are being rolled.
+        policy_valid: False while the policy file is wrong and the last good policy stays in force.
         failing: number of keys whose last try failed, by kind of key and by what follows (`retried`, `refused`).
     """
 
@@ -81,6 +86,7 @@ class Sources:
     held_rolls: Callable[[], Iterable[HeldRoll]] = _no_rolls
     rolling: Callable[[], float] = _zero
     failing: Callable[[], Mapping[tuple[str, str], int]] = _no_keys
+    policy_valid: Callable[[], bool] = _yes
 
 
 class Metrics:
@@ -180,6 +186,11 @@ class _States(Collector):
         for resource, moment in sources.watch_last_seen().items():
             seen.add_metric([resource], moment)
         yield seen
+        yield GaugeMetricFamily(
+            "podcert_policy_valid",
+            "0: the policy file is wrong, and the last good policy stays in force.",
+            value=float(sources.policy_valid()),
+        )
         yield CounterMetricFamily(
             "podcert_events_dropped", "Normal Events that were not written.", value=sources.events_dropped()
         )
