@@ -12,8 +12,7 @@ from types import TracebackType
 from tests.cluster import node
 from tests.cluster.paths import ClusterError
 from tests.cluster.running import LocalCluster
-
-MANAGER = "app.kubernetes.io/name=certificate-manager"
+from tests.e2e.rotating import MANAGER
 
 
 class Killer:

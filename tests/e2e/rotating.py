@@ -18,6 +18,7 @@ from tests.e2e.scenario import MANIFESTS, Scenario
 
 EXAMPLES = MANIFESTS / "examples"
 PREFIX = "podcert.io/"
+MANAGER = "app.kubernetes.io/name=certificate-manager"
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 IMAGES = ("certificate-manager", "certificate-fetcher", "podcert-example", "podcert-nginx", "openbao")
 
@@ -144,6 +145,13 @@ def parse_seen(text: str) -> dict[str, Seen]:
         )
         for name, said in last.items()
     }
+
+
+def manager_metrics(scenario: Scenario) -> str:
+    """The metrics of the manager's pod, ready or not: while Vault is away its Service has no endpoint."""
+    pods = json.loads(scenario.kubectl("get", "pods", "-n", "podcert", "-l", MANAGER, "-o", "json"))["items"]
+    names = [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+    return scenario.kubectl("get", "--raw", f"/api/v1/namespaces/podcert/pods/{names[0]}:8080/proxy/metrics")
 
 
 def until(what: str, fact: Callable[[], object], seconds: float, pause: float = 0.5) -> float:

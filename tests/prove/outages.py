@@ -8,7 +8,7 @@ from tests.bench.counters import total
 from tests.cluster.running import LocalCluster
 from tests.e2e.killing import vault_blocked
 from tests.e2e.record import Record
-from tests.e2e.rotating import Change, Place, until
+from tests.e2e.rotating import Change, Place, manager_metrics, until
 from tests.e2e.scenario import Scenario
 from tests.prove.parts import say
 from tests.prove.proof import Shown
@@ -102,7 +102,7 @@ def _valid_again(record: Record, application: str, began: float) -> float:
 
 
 def _calls(scenario: Scenario) -> float:
-    return total(scenario.metrics(), "podcert_vault_requests_total")
+    return total(manager_metrics(scenario), "podcert_vault_requests_total")
 
 
 def _local(scenario: Scenario) -> LocalCluster:

@@ -8,7 +8,7 @@ import time
 from tests.bench.counters import total
 from tests.cluster.running import LocalCluster
 from tests.e2e.record import Record
-from tests.e2e.rotating import Change, Place, until
+from tests.e2e.rotating import Change, Place, manager_metrics, until
 from tests.e2e.scenario import Scenario
 from tests.prove.parts import say
 from tests.prove.proof import Shown
@@ -95,7 +95,7 @@ def paused(place: Place, ends: dict[str, float]) -> Shown:
 
 def served(place: Place, pod: str) -> float:
     """The end of what a pod serves, by the manager's metrics."""
-    return total(place.scenario.metrics(), EXPIRATION, namespace=place.namespace, pod=pod)
+    return total(manager_metrics(place.scenario), EXPIRATION, namespace=place.namespace, pod=pod)
 
 
 def evicted(place: Place, old: set[str]) -> Shown:
