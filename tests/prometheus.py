@@ -114,7 +114,7 @@ def serving(target: str, folder: Path, seconds: int = 1) -> Iterator[Prometheus]
         ],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
-    port = _free_port()
+    port = free_port()
     options = [
         f"--config.file={folder / 'prometheus.yaml'}",
         f"--storage.tsdb.path={folder / 'tsdb'}",
@@ -134,7 +134,8 @@ def serving(target: str, folder: Path, seconds: int = 1) -> Iterator[Prometheus]
             process.wait(20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from certmanager.domain.rotation import CertificateFact, HeldRoll
 from certmanager.observe.metrics import Metrics, Sources
 from tests.cluster.paths import REPOSITORY
 from tests.prometheus import promtool
-from tests.unit.monitoring.rules import alerts, groups
+from tests.unit.monitoring.rules import PLAIN, alerts, groups
 
 DOCS = REPOSITORY / "docs"
 PAGE = (DOCS / "monitoring.md").read_text("utf-8")
@@ -100,10 +101,15 @@ def test_every_alert_has_its_line_with_its_severity_and_no_other_has() -> None:
     }
 
 
-def test_the_pages_configuration_is_yaml_with_honor_labels() -> None:
+def test_the_pages_configuration_is_one_that_prometheus_takes(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     (job,) = yaml.safe_load(block)["scrape_configs"]
     assert job["honor_labels"] is True
+    (tmp_path / "prometheus.yml").write_text(block)
+    (tmp_path / PLAIN.name).write_bytes(PLAIN.read_bytes())
+    done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"SUCCESS: {sum(len(group['rules']) for group in groups())} rules found" in done.stdout
 
 
 def test_every_alert_has_a_runbook_and_no_other_page_is_there() -> None:
