@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any
 
 import yaml
@@ -66,18 +67,24 @@ class Seen:
 
 
 class Place:
-    """A namespace that enforces `restricted`, for one test or proof.
+    """A namespace that enforces `restricted`, for one test or proof: made and removed by a `with` block.
 
     Args:
         scenario: Podcert, installed.
-        namespace: made here, removed by `remove`.
+        namespace: its name.
     """
 
     def __init__(self, scenario: Scenario, namespace: str) -> None:
         self.scenario = scenario
         self.namespace = namespace
-        scenario.kubectl("create", "namespace", namespace)
-        scenario.restrict(namespace)
+
+    def __enter__(self) -> Place:
+        self.scenario.kubectl("create", "namespace", self.namespace)
+        self.scenario.restrict(self.namespace)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.scenario.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
 
     def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 120.0) -> str:
         """Output of kubectl in the namespace."""
@@ -116,10 +123,6 @@ class Place:
         """The messages of the namespace's Events of a reason, with the object's name before each."""
         found = self.get("events", f"--field-selector=reason={reason}")
         return [f"{one['involvedObject']['name']}: {one['message']}" for one in found]
-
-    def remove(self) -> None:
-        """Deletes the namespace; does not wait."""
-        self.scenario.kubectl("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
 
 
 def parse_seen(text: str) -> dict[str, Seen]:

@@ -25,19 +25,18 @@ time.sleep(3600)
 def run(scenario: Scenario) -> dict[str, Shown]:
     """The line `late`."""
     say("how late a mounted Secret's new files are seen")
-    place = Place(scenario, "prove-mounted")
-    place.kubectl("apply", "-f", "-", stdin=json.dumps(secret("old")))
-    place.kubectl("apply", "-f", "-", stdin=json.dumps(deployment()))
-    place.rolled_out("deployment/reader")
-    time.sleep(5)
-    wrote = time.time()
-    place.kubectl("apply", "-f", "-", stdin=json.dumps(secret("new")))
-    late: list[float] = []
-    while len(late) < PODS and time.time() - wrote < MOUNT_SECONDS + 20:
+    with Place(scenario, "prove-mounted") as place:
+        place.kubectl("apply", "-f", "-", stdin=json.dumps(secret("old")))
+        place.kubectl("apply", "-f", "-", stdin=json.dumps(deployment()))
+        place.rolled_out("deployment/reader")
         time.sleep(5)
-        logs = place.kubectl("logs", "-l", "app=reader", "--tail=1", f"--max-log-requests={PODS}")
-        late = sorted(float(line) - wrote for line in logs.split())
-    place.remove()
+        wrote = time.time()
+        place.kubectl("apply", "-f", "-", stdin=json.dumps(secret("new")))
+        late: list[float] = []
+        while len(late) < PODS and time.time() - wrote < MOUNT_SECONDS + 20:
+            time.sleep(5)
+            logs = place.kubectl("logs", "-l", "app=reader", "--tail=1", f"--max-log-requests={PODS}")
+            late = sorted(float(line) - wrote for line in logs.split())
     figure = f"{len(late)} of {PODS} pods"
     if late:
         figure += f": the first after {late[0]:.0f} s, half after {late[len(late) // 2]:.0f} s, the last after {late[-1]:.0f} s"

@@ -27,8 +27,7 @@ SETTLED = 6.0
 def vault_away(scenario: Scenario) -> dict[str, Shown]:
     """Half of the pods have certificates of a minute, which end while Vault is away; the others have a day."""
     cluster = _local(scenario)
-    place = Place(scenario, "prove-vault-away")
-    with Record(cluster, place.namespace) as record:
+    with Place(scenario, "prove-vault-away") as place, Record(cluster, place.namespace) as record:
         place.example("nginx-refresh.yaml", Change(replicas=3))
         place.example("deployment-restart.yaml", Change("24h", replicas=3))
         place.rolled_out("deployment/nginx", "deployment/web")
@@ -49,7 +48,6 @@ def vault_away(scenario: Scenario) -> dict[str, Shown]:
         after = {name: between(first[name], seen) for name, seen in place.seen().items()}
     failed = sum(seen.failed for seen in after.values())
     most = WORKERS + away / PROBES + 4
-    place.remove()
     figure = f"away for {away:.0f} s; all valid {valid:.1f} s after its return, then {failed} failed handshakes"
     return {
         "valid": Shown(valid <= SOON and failed == 0, figure),
@@ -60,8 +58,7 @@ def vault_away(scenario: Scenario) -> dict[str, Shown]:
 def api_server_away(scenario: Scenario) -> dict[str, Shown]:
     """Thirty seconds, in the midst of which the certificates of both strategies are due."""
     cluster = _local(scenario)
-    place = Place(scenario, "prove-api-away")
-    with Record(cluster, place.namespace) as record:
+    with Place(scenario, "prove-api-away") as place, Record(cluster, place.namespace) as record:
         place.example("nginx-refresh.yaml", Change("90s"))
         place.example("deployment-restart.yaml", Change("120s"))
         place.rolled_out("deployment/nginx", "deployment/web")
@@ -81,7 +78,6 @@ def api_server_away(scenario: Scenario) -> dict[str, Shown]:
         seen = {name: between(start[name], now) for name, now in place.seen().items()}
     failed, expired = sum(one.failed for one in seen.values()), sum(one.expired for one in seen.values())
     errors = [error for one in seen.values() for error in one.errors]
-    place.remove()
     count = sum(one.ok for one in seen.values())
     figure = f"{count} verified, {failed} failed, {expired} expired" + "".join(f"; {error}" for error in errors[:3])
     return {

@@ -21,8 +21,7 @@ def run(scenario: Scenario, namespace: str = "prove-refusals") -> dict[str, Show
     cluster = scenario.cluster
     assert isinstance(cluster, LocalCluster)
     say("a budget of all replicas, and a paused Deployment")
-    place = Place(scenario, namespace)
-    with Record(cluster, place.namespace) as record:
+    with Place(scenario, namespace) as place, Record(cluster, place.namespace) as record:
         place.example("deployment-restart.yaml", Change(replicas=2))
         place.example("statefulset-evict.yaml", Change())
         patch_budget(place, 3)
@@ -43,7 +42,6 @@ def run(scenario: Scenario, namespace: str = "prove-refusals") -> dict[str, Show
         place.kubectl("rollout", "resume", "deployment/web")
         lines["evicted"] = evicted(place, uids)
         lines["resumed"] = resumed(place, uids, rolled)
-    place.remove()
     return lines
 
 

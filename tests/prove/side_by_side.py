@@ -49,8 +49,7 @@ def run(scenario: Scenario, plan: Plan = Plan()) -> dict[str, Shown]:
     assert isinstance(cluster, LocalCluster)
     say(f"{plan.seconds:.0f} s of restart and refresh side by side; the manager is killed every {plan.kill_every} s")
     known = set(vault_serials(scenario))
-    place = Place(scenario, plan.namespace)
-    with Record(cluster, place.namespace) as record:
+    with Place(scenario, plan.namespace) as place, Record(cluster, place.namespace) as record:
         place.example("deployment-restart.yaml", Change())
         place.example("nginx-refresh.yaml", Change())
         place.rolled_out("deployment/web", "deployment/nginx")
@@ -65,7 +64,6 @@ def run(scenario: Scenario, plan: Plan = Plan()) -> dict[str, Shown]:
     renewed = [len(life.certificates) - 1 for life in record.of("nginx")]
     early = record.rolled_early("web")
     kills = f"{len(killer.kills)} times in {took:.0f} s {killer.problems or ''}".strip()
-    place.remove()
     return {
         "refresh": handshakes(between(first["nginx"], seen["nginx"]), took),
         "restart": handshakes(between(first["web"], seen["web"]), took),
