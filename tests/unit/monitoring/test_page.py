@@ -102,10 +102,14 @@ def test_every_alert_has_its_line_with_its_severity_and_no_other_has() -> None:
 
 
 def test_the_pages_configuration_is_one_that_prometheus_takes(tmp_path: Path) -> None:
+    """But for the discovery of targets: Debian builds Prometheus without the one of Kubernetes."""
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    (job,) = yaml.safe_load(block)["scrape_configs"]
+    config = yaml.safe_load(block)
+    (job,) = config["scrape_configs"]
     assert job["honor_labels"] is True
-    (tmp_path / "prometheus.yml").write_text(block)
+    (discovery,) = job.pop("kubernetes_sd_configs")
+    assert discovery == {"role": "endpointslice", "namespaces": {"names": ["podcert"]}}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
     (tmp_path / PLAIN.name).write_bytes(PLAIN.read_bytes())
     done = promtool("check", "config", str(tmp_path / "prometheus.yml"))
     assert done.returncode == 0, done.stdout + done.stderr
