@@ -50,7 +50,10 @@ from certmanager.policy.source import TermsSource
 from certmanager.settings import Settings
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.connection import Hooks, Vault, connect
-from certmanager.vault.login import KubernetesLogin, Login, TokenFile, TokenValue
+from certmanager.vault.login import Login, TokenFile, TokenValue
+from certmanager.vault.login_approle import AppRoleLogin
+from certmanager.vault.login_cert import CertLogin
+from certmanager.vault.login_jwt import JwtLogin, KubernetesLogin
 from certmanager.x509.maker import X509KeyMaker
 
 SPARE_CONNECTIONS = 6
@@ -259,6 +262,8 @@ def _vault(settings: Settings, hooks: Hooks) -> Vault:
         namespace=settings.vault_namespace,
         read_timeout=settings.vault_client_timeout,
         calls_at_once=settings.workers,
+        client_cert=str(settings.vault_client_cert) if settings.vault_client_cert else None,
+        client_key=str(settings.vault_client_key) if settings.vault_client_key else None,
     )
     try:
         return connect(config, _login(settings), hooks)
@@ -267,12 +272,22 @@ def _vault(settings: Settings, hooks: Hooks) -> Vault:
 
 
 def _login(settings: Settings) -> Login:
-    if settings.auth == "kubernetes":
-        return KubernetesLogin(settings.auth_mount, settings.auth_role, settings.auth_jwt_file)
+    """The way that the settings name; what each needs is there, by the settings' own check."""
+    mount, role = settings.login_mount, settings.auth_role
+    match settings.auth:
+        case "kubernetes":
+            return KubernetesLogin(mount, role, settings.auth_jwt_file)
+        case "jwt":
+            return JwtLogin(mount, role, settings.auth_jwt_file)
+        case "approle" if settings.auth_role_id and settings.auth_secret_id_file:
+            wrapped = settings.auth_secret_id_wrapped
+            return AppRoleLogin(mount, settings.auth_role_id, settings.auth_secret_id_file, wrapped=wrapped)
+        case "cert" if settings.vault_client_cert and settings.vault_client_key:
+            return CertLogin(mount, role, settings.vault_client_cert, settings.vault_client_key)
     if settings.token_file is not None:
         return TokenFile(settings.token_file)
     if settings.vault_token is None:
-        raise ValueError("no token")  # excluded by the settings' own check
+        raise ValueError(f"no way to log in by {settings.auth}")
     return TokenValue(settings.vault_token.get_secret_value())
 
 

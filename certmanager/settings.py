@@ -75,6 +75,15 @@ class Settings(BaseSettings):
         validation_alias=_vault("VAULT_CLIENT_TIMEOUT"),
         description="Time limit of one call to Vault, in seconds.",
     )
+    vault_client_cert: Path | None = Field(
+        None,
+        validation_alias=_vault("VAULT_CLIENT_CERT"),
+        description="PEM file of the certificate that is shown to Vault, the leaf first; for `auth: cert`, or where Vault's "
+        "listener asks for one. Read again when it changes.",
+    )
+    vault_client_key: Path | None = Field(
+        None, validation_alias=_vault("VAULT_CLIENT_KEY"), description="PEM file of its key, without a password."
+    )
     vault_token: SecretStr | None = Field(
         None,
         validation_alias=_vault("VAULT_TOKEN"),
@@ -82,15 +91,26 @@ class Settings(BaseSettings):
     )
 
     # Login
-    auth: Literal["token", "kubernetes"] = Field("token", description="How to log in to Vault.")
+    auth: Literal["token", "kubernetes", "approle", "jwt", "cert"] = Field(
+        "token", description="How to log in to Vault; which way suits which place is in [logins.md](logins.md)."
+    )
     token_file: Path | None = Field(
         None, description="File with the Vault token, for `auth: token`; read again when it changes."
     )
-    auth_mount: str = Field("kubernetes", description="Mount of the auth method, for `auth: kubernetes`.")
-    auth_role: str = Field("podcert", description="Role of the auth method, for `auth: kubernetes`.")
+    auth_mount: str | None = Field(
+        None, description="Mount of the auth method; empty: named as the method (`kubernetes`, `approle`, …)."
+    )
+    auth_role: str = Field("podcert", description="Role of the auth method, for `auth: kubernetes`, `jwt` and `cert`.")
     auth_jwt_file: Path = Field(
         Path("/var/run/secrets/podcert/vault/token"),
-        description="ServiceAccount token to log in with, for `auth: kubernetes`; read at every login.",
+        description="ServiceAccount token or other JWT to log in with, for `auth: kubernetes` and `jwt`; read at every login.",
+    )
+    auth_role_id: str | None = Field(None, description="The role's role-id, for `auth: approle`.")
+    auth_secret_id_file: Path | None = Field(
+        None, description="File with the secret-id, for `auth: approle`; read again when it changes."
+    )
+    auth_secret_id_wrapped: bool = Field(
+        False, description="That file holds a response-wrapping token; it is unwrapped once."
     )
 
     # What pods get when they do not say
@@ -186,8 +206,8 @@ class Settings(BaseSettings):
 
     @field_validator("mount", "sign_role", "issue_role", "auth_mount", "auth_role", "roles")
     @classmethod
-    def _vault_path(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for part in (value,) if isinstance(value, str) else value:
+    def _vault_path(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for part in (value,) if isinstance(value, str) else value or ():
             if not _PATH.fullmatch(part):
                 raise ValueError("must be letters, digits, '_' and '-', in parts separated by '/'")
         return value
@@ -223,7 +243,20 @@ class Settings(BaseSettings):
                 "auth is `token`, but there is no token: set PODCERT_TOKEN_FILE to a file that holds one "
                 "(or VAULT_TOKEN), or PODCERT_AUTH=kubernetes"
             )
+        if (self.vault_client_cert is None) != (self.vault_client_key is None):
+            raise ValueError("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY go together: set both, or neither")
+        if self.auth == "approle" and not (self.auth_role_id and self.auth_secret_id_file):
+            raise ValueError("auth is `approle`: set PODCERT_AUTH_ROLE_ID and PODCERT_AUTH_SECRET_ID_FILE")
+        if self.auth == "cert" and not (self.vault_client_cert and self.vault_addr.startswith("https://")):
+            raise ValueError(
+                "auth is `cert`: set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY, and VAULT_ADDR to an https:// address"
+            )
         return self
+
+    @property
+    def login_mount(self) -> str:
+        """Where the auth method is mounted."""
+        return self.auth_mount or self.auth
 
     def defaults(self) -> Defaults:
         """The part that the domain decides with."""

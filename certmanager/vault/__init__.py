@@ -5,6 +5,20 @@
 
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.connection import Vault, connect
-from certmanager.vault.login import KubernetesLogin, Login, TokenFile, TokenValue
+from certmanager.vault.login import Login, TokenFile, TokenValue
+from certmanager.vault.login_approle import AppRoleLogin
+from certmanager.vault.login_cert import CertLogin
+from certmanager.vault.login_jwt import JwtLogin, KubernetesLogin
 
-__all__ = ["KubernetesLogin", "Login", "TokenFile", "TokenValue", "Vault", "VaultConfig", "connect"]
+__all__ = [
+    "AppRoleLogin",
+    "CertLogin",
+    "JwtLogin",
+    "KubernetesLogin",
+    "Login",
+    "TokenFile",
+    "TokenValue",
+    "Vault",
+    "VaultConfig",
+    "connect",
+]

@@ -15,6 +15,8 @@ class VaultConfig:
         ca_file: `VAULT_CACERT`, a PEM file of CAs to trust instead of the system's.
         ca_path: `VAULT_CAPATH`, a folder of PEM files, used when `ca_file` is not set.
         skip_verify: `VAULT_SKIP_VERIFY`: no verification of Vault's certificate.
+        client_cert, client_key: `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY`: PEM files, shown on every connection that Vault
+            asks for a certificate on; read again when they change.
         server_name: `VAULT_TLS_SERVER_NAME`: SNI, and the name that Vault's certificate must have.
         namespace: `VAULT_NAMESPACE`.
         read_timeout: `VAULT_CLIENT_TIMEOUT`: for one answer.
@@ -31,6 +33,8 @@ class VaultConfig:
     read_timeout: float = 10.0
     connect_timeout: float = 3.0
     calls_at_once: int = 16
+    client_cert: str | None = None
+    client_key: str | None = None
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.address)
@@ -41,6 +45,8 @@ class VaultConfig:
             )
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(f"VAULT_ADDR {self.address!r} is not a URL: write it as https://vault.example.com:8200")
+        if (self.client_cert is None) != (self.client_key is None):
+            raise ValueError("VAULT_CLIENT_CERT and VAULT_CLIENT_KEY go together: set both, or neither")
         if self.read_timeout <= 0 or self.connect_timeout <= 0:
             raise ValueError(
                 f"VAULT_CLIENT_TIMEOUT {self.read_timeout!r} and the connection's {self.connect_timeout!r} must be "

@@ -54,8 +54,12 @@ class Vault:
         self.heartbeat.start()
 
     def stop(self) -> None:
-        """Ends the thread and closes the connections; a token stays as it is, other replicas may use it."""
+        """Ends the thread, revokes the token of our own login, and closes the connections.
+
+        A token that was given to us stays as it is: others may use it.
+        """
         self.heartbeat.stop()
+        self.session.close()
         self.transport.close()
 
 
@@ -74,5 +78,5 @@ def connect(config: VaultConfig, login: Login, hooks: Hooks | None = None, monot
     heartbeat = Heartbeat(hooks.on_bug)
     circuit = Circuit(probe, monotonic, hooks.on_recovered, on_opened=heartbeat.wake)
     session = VaultSession(transport, login, circuit, monotonic, hooks.on_recovered)
-    heartbeat.drive(circuit.step, session.tick)
+    heartbeat.drive(transport.refresh, circuit.step, session.tick)
     return Vault(VaultPki(session, monotonic), session, circuit, transport, heartbeat)

@@ -1,7 +1,8 @@
-"""Ways to get a token: a file, a value, or Kubernetes auth. The session decides when; these say how.
+"""Ways to get a token: here the given ones, a file or a value, and what all ways share. The session decides when.
 
-A login that fails is `NotYet`: it heals when the file, the role or the policy is corrected, without a restart. Messages
-name the file or role and what to do, never a token.
+`login_jwt`, `login_approle` and `login_cert` are the ways that make a token of their own. A login that fails is `NotYet`: it
+heals when the file, the role or the policy is corrected, without a restart. Messages name the file or role and what to do,
+never a token.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from certmanager.domain.errors import NotYet
-from certmanager.vault import errors
+from certmanager.vault import errors, files
 from certmanager.vault.errors import Call
 from certmanager.vault.transport import AnswerError, Transport
-
-_MAX_TOKEN_BYTES: Final = 65536
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +43,8 @@ class Login(Protocol):
 
     @property
     def repeatable(self) -> bool:
-        """Whether each login makes a new token, so that one that cannot be renewed is replaced before it ends."""
+        """Whether each login makes a new token: one that cannot be renewed is replaced before it ends, and the last one is
+        revoked at the end, for it is nobody else's."""
         ...
 
 
@@ -62,7 +62,7 @@ class TokenValue:
 
     def login(self, transport: Transport, refused: str | None) -> Grant:
         """The token, with its lifetime from `lookup-self`."""
-        return _accepted(transport, _clean(self._token, self._source), refused, self._source)
+        return _accepted(transport, files.word(self._token, self._source), refused, self._source)
 
     def changed(self) -> bool:
         """Never: an environment does not change."""
@@ -76,72 +76,20 @@ class TokenFile:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: files.Stamp | None = None
 
     def __repr__(self) -> str:
         return f"TokenFile({str(self._path)!r})"
 
     def login(self, transport: Transport, refused: str | None) -> Grant:
         """The file's token, with its lifetime from `lookup-self`."""
-        self._seen = self._stamp()
-        return _accepted(transport, _clean(_read(self._path, "token"), f"file {self._path}"), refused, f"{self._path}")
+        self._seen = files.stamp(self._path)
+        return _accepted(transport, files.read_word(self._path, "token"), refused, f"{self._path}")
 
     def changed(self) -> bool:
         """Whether the file is another than the one that was read: by inode, size or time, through links."""
-        stamp = self._stamp()
+        stamp = files.stamp(self._path)
         return stamp is not None and stamp != self._seen
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return (found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-class KubernetesLogin:
-    """Kubernetes auth: the manager's ServiceAccount token against a role.
-
-    Source: https://developer.hashicorp.com/vault/api-docs/auth/kubernetes#login. The JWT is read at each login, for the
-    kubelet replaces it before it ends.
-    """
-
-    repeatable: Final = True
-
-    def __init__(self, mount: str, role: str, jwt_path: str | Path) -> None:
-        self._mount = mount.strip("/")
-        self._role = role
-        self._path = Path(jwt_path)
-
-    def __repr__(self) -> str:
-        return f"KubernetesLogin(mount={self._mount!r}, role={self._role!r}, jwt_path={str(self._path)!r})"
-
-    def login(self, transport: Transport, refused: str | None) -> Grant:  # noqa: ARG002 # each login makes a new one
-        """A new token from `auth/<mount>/login`."""
-        jwt = _clean(_read(self._path, "ServiceAccount token"), f"file {self._path}")
-        client = transport.client(None)
-        call = Call("POST", f"auth/{self._mount}/login", mount=self._mount, role=self._role)
-        body = _ask(
-            lambda: client.auth.kubernetes.login(self._role, jwt, use_token=False, mount_point=self._mount),
-            lambda error: self._refused(error, call),
-        )
-        return grant(body, call)
-
-    def changed(self) -> bool:
-        """Never known beforehand: the session tries again every few seconds."""
-        return False
-
-    def _refused(self, error: AnswerError, call: Call) -> NotYet:
-        said = errors.words(error.answer)
-        if error.answer.status not in {400, 403, 404} or said is None:
-            return as_not_yet(errors.from_answer(error.answer, call))
-        return NotYet(
-            "VaultLoginRefused",
-            f"Vault refuses the Kubernetes login with role {self._role} at auth/{self._mount} (HTTP {error.answer.status}: "
-            f"{said!r}); the auth method must be enabled there and configured for this cluster, and the role bound to the "
-            f"manager's ServiceAccount, namespace and the audience of {self._path}",
-            shared=True,
-        )
 
 
 def grant(body: dict[str, Any], call: Call) -> Grant:
@@ -182,7 +130,8 @@ def as_not_yet(error: Exception) -> NotYet:
     return NotYet(str(reason), str(message), shared=True)
 
 
-def _ask(request: Callable[[], dict[str, Any]], refusal: Callable[[AnswerError], NotYet]) -> dict[str, Any]:
+def ask(request: Callable[[], dict[str, Any]], refusal: Callable[[AnswerError], NotYet]) -> dict[str, Any]:
+    """The answer of a login's request; `refusal` makes the error of a status that is not 2xx."""
     try:
         return request()
     except AnswerError as error:
@@ -200,26 +149,3 @@ def _accepted(transport: Transport, token: str, refused: str | None, source: str
             shared=True,
         )
     return found
-
-
-def _read(path: Path, what: str) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_TOKEN_BYTES + 1)
-    except OSError as error:
-        problem = error.strerror or type(error).__name__
-    else:
-        if len(data) <= _MAX_TOKEN_BYTES:
-            return data.decode("ascii", "replace")
-        problem = f"larger than {_MAX_TOKEN_BYTES} bytes"
-    raise NotYet(
-        "VaultTokenMissing", f"the {what} file {path} cannot be read: {problem}; write a {what} there", shared=True
-    )
-
-
-def _clean(text: str, source: str) -> str:
-    token = text.strip()
-    if token and token.isascii() and token.isprintable() and " " not in token:
-        return token
-    problem = "is empty" if not token else "holds something else than one token"
-    raise NotYet("VaultTokenMissing", f"{source} {problem}; it must hold one token and nothing else", shared=True)

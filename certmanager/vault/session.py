@@ -6,6 +6,7 @@ lost token or a policy that forbids; `auth/token/lookup-self` tells which.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,10 @@ LOGIN_PAUSE_SECONDS: Final = 5.0
 REFUSED_SECONDS: Final = 60.0
 """How long a refused token is not shown again, unless its source changes: Vault may know it again after a restore."""
 
+REVOKE_SECONDS: Final = 2.0
+"""How long the end waits for Vault to revoke our token; without that it ends by itself."""
+
+_REVOKE: Final = Call("POST", "auth/token/revoke-self")
 _CONFIRMED_SECONDS: Final = 1.0
 _RENEW_PAUSE_SECONDS: Final = 10.0
 _MIN_RENEW_SECONDS: Final = 1.0
@@ -115,6 +120,14 @@ class VaultSession:
         token = self._token
         soon = PROBE_SECONDS if token is None or token.renew_at is None else token.renew_at - now
         return min(max(soon, _MIN_RENEW_SECONDS), PROBE_SECONDS)
+
+    def close(self) -> None:
+        """Revokes the token if a login of ours made it: best effort, at most two seconds, and nothing while Vault is away."""
+        token, self._token = self._token, None
+        if token is None or not self._login.repeatable or self._circuit.error is not None:
+            return
+        with contextlib.suppress(NotYet):
+            self._transport.request(_REVOKE, token.value, timeout=REVOKE_SECONDS)
 
     def _due(self, now: float) -> None:
         ticket = self._circuit.check()

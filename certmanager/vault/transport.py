@@ -2,14 +2,17 @@
 
 The hot path goes straight through urllib3: a `pki/sign` then costs 0.39 ms of CPU instead of 0.77 through requests and hvac
 (measured against a local OpenBao). hvac keeps its place for logins and administration: `Transport.client` gives it an
-adapter that uses the same pool, TLS settings, time-outs and errors. No proxy variables are read, no redirect is followed
-(a token would follow it), nothing is retried here.
+adapter that uses the same pool, TLS settings, time-outs and errors. No proxy variables are read, nothing is retried here.
+
+A standby's redirect to the active node (307) is followed once, as the Vault CLI does, token included: only for the same path,
+and only from https to https, so that whoever gets the token has shown a certificate that we trust (https://developer.hashicorp.com/vault/docs/concepts/ha#client-redirection).
 """
 
 from __future__ import annotations
 
 import json
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,19 +25,22 @@ import urllib3
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    InsecureRequestWarning,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
     SSLError,
 )
 
-from certmanager.vault import errors
+from certmanager.vault import errors, files, tls
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.errors import Answer, Call
 
 _MAX_BODY: Final = 1 << 20
 _BESIDE: Final = 2  # connections beside the calls in flight: the probe's and the login's
+_MAX_POOLS: Final = 4  # addresses: the configured one, and the active nodes that standbys redirected to
+
+REFRESH_SECONDS: Final = 3.0
+"""How often the client certificate's files are looked at."""
 
 
 class Transport:
@@ -44,37 +50,115 @@ class Transport:
         parts = urlsplit(config.address)
         self.address: Final = f"{parts.scheme}://{parts.netloc}"
         self.calls_at_once: Final = config.calls_at_once
+        self.identity_problem: str | None = None
+        """Why the client certificate cannot be shown, without content; None when it can, or when there is none."""
         self._config = config
         self._prefix = parts.path.rstrip("/") + "/v1/"
+        self._secure = parts.scheme == "https"
+        self._stamps: tuple[files.Stamp | None, ...] = ()
+        self._refreshing = threading.Lock()
+        self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
+        self._tls = self._context() if self._secure else None
+
+    def request(
+        self, call: Call, token: str | None, payload: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> Answer:
+        """One request to `/v1/<call.path>`; any status is an answer. Raises `NotYet` (VaultUnreachable), shared.
+
+        `timeout` in seconds stands for both of the configuration's.
+        """
+        answer = self._once(self.address, call, self._headers(token, call, payload), payload, timeout)
+        if answer.status in {307, 308} and (active := self._active(answer, call)):
+            return self._once(active, call, self._headers(token, call, payload), payload, timeout)
+        return answer
+
+    def refresh(self) -> float:
+        """Reads the client certificate again when its files have changed; connections made from now on show the new one.
+
+        Returns the seconds until it wants to be called again. Files that do not fit leave the old certificate in use.
+        """
+        if self._secure and self._config.client_cert is not None:
+            with self._refreshing:
+                if self.identity_problem is not None or self._stamps != self._identity_stamps():
+                    found = self._context()
+                    if self.identity_problem is None:
+                        # The pools are left to end by themselves: a request under way still uses its connection.
+                        self._tls, self._pools = found, {}
+        return REFRESH_SECONDS
+
+    def _context(self) -> ssl.SSLContext:
+        """A context with the client certificate, where there is one that can be used."""
+        stamps, found = self._identity_stamps(), tls.context(self._config)
+        certificate, key = self._config.client_cert, self._config.client_key
+        if certificate is not None and key is not None:
+            self.identity_problem = tls.present(found, certificate, key)
+        self._stamps = stamps
+        return found
+
+    def _identity_stamps(self) -> tuple[files.Stamp | None, ...]:
+        return tuple(files.stamp(Path(one)) for one in (self._config.client_cert, self._config.client_key) if one)
+
+    def _pool(self, address: str) -> urllib3.HTTPConnectionPool:
+        pools = self._pools
+        found = pools.get(address)
+        if found is None:
+            if len(pools) >= _MAX_POOLS:
+                pools.clear()
+            found = pools.setdefault(address, self._new_pool(address))
+        return found
+
+    def _new_pool(self, address: str) -> urllib3.HTTPConnectionPool:
+        config, parts = self._config, urlsplit(address)
         options: dict[str, Any] = {
             "maxsize": config.calls_at_once + _BESIDE,
             "block": True,
             "timeout": urllib3.Timeout(connect=config.connect_timeout, read=config.read_timeout),
             "retries": False,
         }
-        self._pool: urllib3.HTTPConnectionPool
         host = parts.hostname or ""
-        if parts.scheme == "https":
-            options |= {"ssl_context": tls_context(config), "assert_hostname": False if config.skip_verify else None}
-            if config.server_name:
-                options |= {"server_hostname": config.server_name}
-            self._pool = urllib3.HTTPSConnectionPool(host, parts.port or 443, **options)
-        else:
-            self._pool = urllib3.HTTPConnectionPool(host, parts.port or 80, **options)
+        if parts.scheme == "http":
+            return urllib3.HTTPConnectionPool(host, parts.port or 80, **options)
+        context = self._tls or tls.context(config)
+        options |= {"ssl_context": context, "assert_hostname": False if config.skip_verify else None}
+        if config.server_name:
+            options |= {"server_hostname": config.server_name}
+        return urllib3.HTTPSConnectionPool(host, parts.port or 443, **options)
 
-    def request(self, call: Call, token: str | None, payload: Mapping[str, Any] | None = None) -> Answer:
-        """One request to `/v1/<call.path>`; any status is an answer. Raises `NotYet` (VaultUnreachable), shared."""
+    def _active(self, answer: Answer, call: Call) -> str | None:
+        """The address of the active node that a standby redirects to; None when the redirect is not to be followed."""
+        location = next((value for name, value in answer.headers.items() if name.lower() == "location"), "")
+        try:
+            parts = urlsplit(location)
+            host, _port = parts.hostname, parts.port
+        except ValueError:
+            return None
+        asked = self._prefix + call.path
+        there = parts.path + (f"?{parts.query}" if parts.query else "")
+        if not (self._secure and parts.scheme == "https") or not host or there != asked or "@" in parts.netloc:
+            return None
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def _once(
+        self,
+        address: str,
+        call: Call,
+        headers: dict[str, str],
+        payload: Mapping[str, Any] | None,
+        timeout: float | None,
+    ) -> Answer:
         body = None if payload is None else json.dumps(payload).encode()
+        options: dict[str, Any] = {} if timeout is None else {"timeout": urllib3.Timeout(timeout)}
         response: urllib3.BaseHTTPResponse | None = None
         problem = None
         try:
-            response = self._pool.urlopen(
+            response = self._pool(address).urlopen(
                 call.method,
                 self._prefix + call.path,
                 body=body,
-                headers=self._headers(token, None if body is None else call.method),
+                headers=headers,
                 redirect=False,
                 preload_content=False,
+                **options,
             )
             return Answer(response.status, response.headers, self._read(response))
         except (HTTPError, OSError, ValueError) as error:
@@ -85,7 +169,7 @@ class Transport:
         finally:
             if response is not None:
                 response.release_conn()
-        raise errors.unreachable(call, self.address, problem)
+        raise errors.unreachable(call, address, problem)
 
     def client(self, token: str | None) -> hvac.Client:
         """An hvac client of this pool, with that token and no other: hvac never looks at VAULT_TOKEN or ~/.vault-token.
@@ -102,19 +186,19 @@ class Transport:
 
     def close(self) -> None:
         """Closes idle connections."""
-        self._pool.close()
+        for pool in list(self._pools.values()):
+            pool.close()
 
-    def _headers(self, token: str | None, method: str | None) -> dict[str, str]:
-        """`method` is that of a request with a body, None without one."""
+    def _headers(self, token: str | None, call: Call, payload: Mapping[str, Any] | None) -> dict[str, str]:
         # X-Vault-Request keeps forged requests of browsers and servers off a Vault agent; the CLI sends it too.
         headers = {"X-Vault-Request": "true", "Accept": "application/json"}
         if token:
             headers["X-Vault-Token"] = token
         if self._config.namespace:
             headers["X-Vault-Namespace"] = self._config.namespace
-        if method is not None:
+        if payload is not None:
             # RFC 7396: Vault takes a PATCH as nothing else (415).
-            headers["Content-Type"] = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            headers["Content-Type"] = "application/merge-patch+json" if call.method == "PATCH" else "application/json"
         return headers
 
     def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
@@ -180,43 +264,10 @@ class AnswerError(Exception):
         self.call = call
 
 
-def tls_context(config: VaultConfig) -> ssl.SSLContext:
-    """The TLS settings as the Vault CLI reads them: `ca_file`, else `ca_path`, else the system's CAs.
-
-    Raises ValueError, with the setting and the path, when the CAs cannot be read.
-    """
-    if config.skip_verify:
-        urllib3.disable_warnings(InsecureRequestWarning)  # the administrator has said so; the settings tell it once
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    if config.ca_file is None and config.ca_path is None:
-        return ssl.create_default_context()
-    setting, path = ("VAULT_CACERT", config.ca_file) if config.ca_file else ("VAULT_CAPATH", config.ca_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        _load(context, setting, str(path))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{setting} {path!r} cannot be used: {error}; it must hold PEM certificates") from None
-    return context
-
-
-def _load(context: ssl.SSLContext, setting: str, path: str) -> None:
-    """A file, or every PEM file of a folder: as the Vault CLI, and unlike OpenSSL's hashed folders."""
-    if setting == "VAULT_CACERT":
-        context.load_verify_locations(cafile=path)
-        return
-    for file in sorted(entry for entry in Path(path).iterdir() if entry.is_file()):
-        context.load_verify_locations(cafile=str(file))
-    if not context.get_ca_certs():
-        raise ValueError("it holds no certificate")
-
-
 def _problem(error: Exception, config: VaultConfig) -> str:
     """A phrase for what went wrong, without the exception's text, which may quote what was sent."""
     if isinstance(error, SSLError):
-        return _tls_problem(error)
+        return tls.problem(error)
     if isinstance(error, ValueError) and str(error).startswith("its answer"):
         return str(error)
     phrases: tuple[tuple[type[Exception], str], ...] = (
@@ -228,10 +279,3 @@ def _problem(error: Exception, config: VaultConfig) -> str:
     )
     known = next((phrase for kind, phrase in phrases if isinstance(error, kind)), None)
     return known or f"the connection broke ({type(error).__name__})"
-
-
-def _tls_problem(error: SSLError) -> str:
-    cause = error.args[0] if error.args else None
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({cause.verify_message}; see VAULT_CACERT, VAULT_TLS_SERVER_NAME)"
-    return "the TLS handshake failed (is VAULT_ADDR https while Vault speaks http?)"

