@@ -99,7 +99,7 @@ def test_restarted_with_500_enrolled_pods_it_asks_vault_for_nothing_and_writes_n
             time.sleep(QUIET_SECONDS)
             writes = sum(api.count(method, "/") for method in WRITES)
             asked = vault.count("POST", "/sign/") + vault.count("POST", "/issue/")
-            print(f"{QUIET_SECONDS} s later: {asked} calls to sign or issue, {writes} writes since its start")
+            print(f"\nFIGURE {QUIET_SECONDS} s later: {asked} calls to sign or issue, {writes} writes since its start")
             assert (asked, writes) == (0, 0)
             assert second.metric("podcert_bugs_total") == 0
     assert _state(world) == before

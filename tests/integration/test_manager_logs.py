@@ -93,7 +93,9 @@ def test_a_whole_run_at_level_debug_holds_no_secret_but_the_planted_ones(world: 
     lines = everything.splitlines()
     for name in names:
         assert sum(name in line for line in lines) >= 1, f"no line about {name}"
-    print(f"{len(lines)} lines of log and metrics, {len(said.splitlines())} of Events, {len(secrets)} known secrets")
+    print(
+        f"\nFIGURE {len(lines)} lines of log and metrics, {len(said.splitlines())} of Events, {len(secrets)} known secrets"
+    )
     assert scan(everything, secrets) == []
     assert scan(said, secrets) == []
     planted = [*lines[:10], new_key(), *lines[10:20], f"a token {TOKEN} by mistake", *lines[20:]]

@@ -51,7 +51,8 @@ PROOFS = (
     figure("latency_p99_ms", "<= 50", lambda value: value <= 50),
     figure("fetcher_ms", "<= 100", lambda value: value <= 100),
     by_tests(
-        "restarted with 500 pods: no sign, no issue, no write in 30 s", "tests/integration/test_manager_adoption.py"
+        "restarted with 500 pods: no sign, no issue, no write in 30 s",
+        "tests/integration/test_manager_killed.py::test_restarted_with_500_enrolled_pods_it_asks_vault_for_nothing_and_writes_nothing",
     ),
     by_tests(
         "podcert bootstrap twice changes nothing; its dry run, pasted into a shell, gives the same state",
