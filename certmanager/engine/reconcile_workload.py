@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from certmanager.domain.annotations import IGNORED, parse_annotations
-from certmanager.domain.errors import NotYet
+from certmanager.domain.errors import Conflict, NotYet
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
 from certmanager.domain.renewal import asked_before
 from certmanager.domain.request import Defaults, rotation_of
@@ -104,7 +104,7 @@ class WorkloadReconciler:
         try:
             self._workloads.evict(due.pod)
         except NotYet as error:
-            if error.shared:
+            if error.shared or isinstance(error, Conflict):
                 raise
             self._reporter.warning(due.pod, error.reason, error.message)
             self.progress.held(key, Rotation.EVICT, error.reason)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from certmanager.domain.errors import NotYet, PodcertError, Refused
+from certmanager.domain.errors import Conflict, NotYet, PodcertError, Refused
 from certmanager.engine.backoff import Backoff
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
@@ -167,7 +167,8 @@ class Workers:
                 self._shared.add(key)
         remaining = self._pods.remaining(key) if isinstance(key, PodKey) else None
         delay = max(self._backoff.delay(failures, self._random(), remaining), error.retry_after or 0.0)
-        if failures >= TELL_AFTER:
+        # A conflict is two writers agreeing on who was first: nothing that an owner could do anything about.
+        if failures >= TELL_AFTER and not isinstance(error, Conflict):
             self._tell(key, error)
         self._queue.add(key, delay)
 

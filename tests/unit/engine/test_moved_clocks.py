@@ -69,6 +69,7 @@ def followed(lifetime: float) -> Engine:
 @example(TEN_YEARS, [(jumps, DAY), (jumps, -DAY)])
 @example(30.0, [(jumps, -DAY), (runs, 20.0), (jumps, DAY)])
 @example(30.0, [(sleeps, DAY), (sleeps, DAY)])
+@example(TEN_YEARS, [(runs, 20.0), (runs, 20.0)])
 def test_no_clock_makes_a_storm_of_certificates(lifetime: float, events: list[Event]) -> None:
     engine = followed(lifetime)
     assert len(engine.vault.signs) == PODS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certmanager.domain.errors import NotYet, Refused
+from certmanager.domain.errors import Conflict, NotYet, Refused
 from certmanager.domain.model import Delivery, Pod
 from certmanager.domain.names import secret_name
 from certmanager.engine.keys import PodKey
@@ -157,6 +157,15 @@ def test_the_owner_is_told_of_what_is_not_yet_from_the_second_failure_on() -> No
     enrolled(other)
     other.run(10)
     assert other.reporter.warnings == [("web", "VaultSealed", "Vault is sealed")]
+
+
+def test_a_conflict_with_another_writer_is_retried_and_nobody_is_told() -> None:
+    engine = Engine()
+    engine.vault.errors = [Conflict("KubernetesConflict", "it has changed") for _ in range(3)]
+    enrolled(engine)
+    engine.run(60)
+    assert SECRET in engine.api.secrets
+    assert engine.reporter.warnings == []
 
 
 def test_a_refusal_is_told_and_not_asked_again_until_the_pod_changes_or_minutes_have_passed() -> None:
