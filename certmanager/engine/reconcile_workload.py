@@ -16,7 +16,8 @@ from certmanager.domain.errors import Conflict, NotYet
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
 from certmanager.domain.renewal import asked_before
 from certmanager.domain.request import Defaults, rotation_of
-from certmanager.domain.rotation import Done, Due, Evict, Hold, Roll, Rollout, plan, replacement, replaces_pods
+from certmanager.domain.rollout import Done, Due, Evict, Hold, Roll, Rollout, plan
+from certmanager.domain.rotation import replacement, replaces_pods
 from certmanager.engine.clock import Clock
 from certmanager.engine.keys import WorkloadKey
 from certmanager.engine.outcome import Outcome
