@@ -9,6 +9,7 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -93,6 +94,35 @@ def bootstrap(no_root: bool, dry_run: bool, output: str, **options: object) -> N
     console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
     options["root"] = not no_root
     sys.exit(command.main(options, console, dry_run=dry_run, as_json=output == "json"))
+
+
+@main.command()
+@click.argument("pod", required=False)
+@click.option("-n", "--namespace", default="default", show_default=True, help="The pod's namespace.")
+@click.option(
+    "-f",
+    "--filename",
+    "files",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Manifest that is not applied yet.",
+)
+@click.option("--offline", is_flag=True, help="With -f: do not look at the cluster's Services.")
+@click.option("--policy", type=click.Path(path_type=Path), help="Policy file, instead of PODCERT_POLICY_FILE.")
+@click.option("--config", type=click.Path(path_type=Path), envvar="PODCERT_CONFIG", help="The manager's settings.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Kubeconfig file, as kubectl's.")
+@click.option("--context", help="Its context. [the current one]")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Shape of the output. [text]")
+def explain(output: str, **options: Any) -> None:
+    """Say what a pod would get: which names and from what, by which rule, from which Vault role.
+
+    Of a pod in the cluster, or of a manifest before it is applied. Changes nothing. Exit status 0: allowed; 1: refused, or
+    nothing takes part; 2: wrong usage. See docs/policy.md.
+    """
+    from certmanager.explain import command
+
+    console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
+    sys.exit(command.main(command.Options(as_json=output == "json", **options), console))
 
 
 @main.command()

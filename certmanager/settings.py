@@ -124,8 +124,8 @@ class Settings(BaseSettings):
     )
     policy_file: Path | None = Field(
         None,
-        description="The administrator's policy: which namespaces may have which names, roles and lifetimes ([policy.md](policy.md)); "
-        "read again when it changes. Empty: pods get their own names only.",
+        description="The administrator's policy: which namespaces may have which names, roles and lifetimes "
+        "([policy.md](policy.md)); read again when it changes. Empty: pods get their own names only.",
     )
     ttl: int | None = Field(None, description="Lifetime of certificates; empty: the Vault role's own default.")
     rotation: Rotation = Field(Rotation.RESTART, description="How a new certificate reaches a running application.")

@@ -20,7 +20,13 @@ MOUNT_SECONDS: Final = 120.0
 
 def advice(pod: Pod, request: Request, secret: StoredSecret) -> list[Advice]:
     """Warnings about how the certificate in `secret` reaches the pod, in no case a reason not to make it."""
-    found = _outdated(pod, request, secret)
+    late = _seen_too_late(pod, request, secret) if request.secret_name in pod.delivery.mounts else []
+    return [*_outdated(pod, request, secret), *delivery_advice(pod, request), *late]
+
+
+def delivery_advice(pod: Pod, request: Request) -> list[Advice]:
+    """What can be said before there is a certificate: whether anything brings it into the pod, and who can read it."""
+    found: list[Advice] = []
     mounted = request.secret_name in pod.delivery.mounts
     if not mounted and not pod.delivery.fetcher:
         found.append((Reason.NO_DELIVERY, cut(_nothing_brings_it(request))))
@@ -30,8 +36,6 @@ def advice(pod: Pod, request: Request, secret: StoredSecret) -> list[Advice]:
             "mount it as a volume, or remove the annotation podcert.io/secret-name"
         )
         found.append((Reason.NO_DELIVERY, cut(message)))
-    if mounted:
-        found.extend(_seen_too_late(pod, request, secret))
     if pod.service_account == "default" and not request.fixed_name:
         message = (
             "the pod runs under the ServiceAccount `default`: every pod that does can read this certificate's key; "
@@ -57,9 +61,7 @@ def _outdated(pod: Pod, request: Request, secret: StoredSecret) -> list[Advice]:
         if asked and rotatable(pod):
             remedy = "a new pod was to take its place and has not come: see the pod's other Events for what holds it up"
         else:
-            remedy = (
-                "replace the pod before that, or have the fetcher stay as a sidecar (podcert.io/rotation=refresh)"
-            )
+            remedy = "replace the pod before that, or have the fetcher stay as a sidecar (podcert.io/rotation=refresh)"
         message = (
             "the Secret was renewed, and the pod's files still hold the certificate that ends at "
             f"{rfc3339(current.not_after)}; {remedy}"

@@ -40,10 +40,14 @@ def due_at(issued_at: float, not_before: float, not_after: float, uid: str, rene
     lifetime = not_after - start
     if lifetime <= 0:
         return not_after
+    return start + longest_wait(lifetime, renew_before) * (1 - JITTER * _spread(uid))
+
+
+def longest_wait(lifetime: float, renew_before: float) -> float:
+    """Seconds from the issue to the renewal, before the jitter that may bring it forward by up to `JITTER` of them."""
     left = renew_before if renew_before >= 1 else renew_before * lifetime
     left = max(left, min(LAST_SECONDS, lifetime / 20))
-    waiting = max(lifetime - left, lifetime * EARLIEST)
-    return start + waiting * (1 - JITTER * _spread(uid))
+    return max(lifetime - left, lifetime * EARLIEST)
 
 
 def renew_before(request: Request) -> float:
