@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from certmanager.domain.annotations import IGNORED, parse_annotations
-from certmanager.domain.errors import Conflict, NotYet
+from certmanager.domain.errors import Conflict, NotYet, Refused
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, Workload
 from certmanager.domain.renewal import asked_before
 from certmanager.domain.request import Defaults, rotation_of
-from certmanager.domain.rollout import Done, Due, Evict, Hold, Roll, Rollout, plan
+from certmanager.domain.rollout import Done, Due, Evict, Hold, Plan, Roll, Rollout, plan
 from certmanager.domain.rotation import replacement, replaces_pods
 from certmanager.engine.clock import Clock
 from certmanager.engine.keys import WorkloadKey
@@ -70,7 +70,16 @@ class WorkloadReconciler:
             self.progress.forget(key)
             return Outcome("WorkloadGone")
         rollout = self._gather(key, workload)
-        step = plan(rollout)
+        try:
+            return self._take(key, rollout, plan(rollout))
+        except Refused as error:
+            for item in rollout.due:
+                self._reporter.warning(item.pod, error.reason, error.message)
+            self.progress.held(key, rollout.strategy, error.reason)
+            raise
+
+    def _take(self, key: WorkloadKey, rollout: Rollout, step: Plan) -> Outcome:
+        workload = rollout.workload
         match step:
             case Done():
                 self._policy.slots.free(key)

@@ -14,7 +14,7 @@ from certmanager.engine.keys import WorkloadKey
 from certmanager.engine.served import reloads
 from tests.unit.engine.bench import Engine
 from tests.unit.engine.builders import pod, service
-from tests.unit.engine.test_rotation import LIFE, Evicting, Rolled, deployment, replica
+from tests.unit.engine.test_rotation import LIFE, Evicting, Rolled, deployment, replica, told
 
 LABELS = {"app": "web", "podcert.io/enroll": "true"}
 
@@ -180,6 +180,21 @@ def test_an_eviction_that_a_budget_forbids_is_blocked_until_it_is_allowed() -> N
     engine.run(6)
     assert engine.workloads.progress.held_rolls() == []
     assert engine.reporter.restarts == [("evict", "blocked"), ("evict", "started")]
+
+
+def test_an_eviction_that_is_refused_for_good_holds_the_roll_up_and_the_pods_owner_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Evicting(replicas=1)
+
+    def overlap(_pod: object) -> None:
+        raise Refused("DisruptionBudgetsOverlap", "two budgets select the pod")
+
+    monkeypatch.setattr(engine.cluster, "evict", overlap)
+    engine.run(66)
+    assert engine.workloads.progress.held_rolls() == [HeldRoll("default", "Deployment/web", "DisruptionBudgetsOverlap")]
+    assert engine.reporter.restarts == [("evict", "blocked")]
+    assert "DisruptionBudgetsOverlap" in told(engine)
 
 
 def test_the_evictions_of_one_rotation_are_started_and_completed_once() -> None:
