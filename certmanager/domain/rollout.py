@@ -65,6 +65,9 @@ class Done:
 
 Plan = Roll | Evict | Hold | Done
 
+STUCK_SECONDS: Final = 15.0
+"""How long a roll may be under way, when the end is near already, before it counts as stuck."""
+
 POLL_SECONDS: Final = 1.0
 WAIT_SECONDS: Final = 15.0
 
@@ -80,6 +83,7 @@ class Rollout:
         pods: all its enrolled pods.
         window_opens_in: seconds until a maintenance window opens; 0 while one is open, or when there are none.
         slot: it rolls already, or may begin to.
+        rolling_for: seconds since its last roll was seen first.
         now: seconds since the epoch.
     """
 
@@ -89,6 +93,7 @@ class Rollout:
     pods: Sequence[Pod]
     window_opens_in: float
     slot: bool
+    rolling_for: float
     now: float
 
     @property
@@ -139,7 +144,8 @@ def _no_slot(rollout: Rollout) -> Plan | None:
 
 def _roll(rollout: Rollout) -> Plan:
     workload = rollout.workload
-    pending = [item for item in rollout.due if revision(item.pod) not in (None, workload.restarted_for)]
+    current = _current_revisions(rollout) - {None, workload.restarted_for}
+    pending = [item for item in rollout.due if revision(item.pod) in current]
     if pending:
         newest = max(pending, key=lambda item: (item.pod.created_at, item.pod.name))
         value = revision(newest.pod)
@@ -152,11 +158,22 @@ def _roll(rollout: Rollout) -> Plan:
     if behind and len(behind) == len(rollout.due):
         message = f"the StatefulSet's partition {workload.partition} keeps {', '.join(sorted(behind)[:5])} from being replaced"
         return Hold("BehindPartition", message, WAIT_SECONDS, tell=True)
-    if rollout.urgent:
+    if rollout.urgent and rollout.rolling_for >= STUCK_SECONDS:
         name = f"{workload.kind} {workload.name}"
         message = f"{name} was rolled, but pods with the old certificate are still there; look at its rollout status"
         return Hold("RollStuck", message, WAIT_SECONDS / 3, tell=True)
     return Hold("RollInProgress", "the pods are being replaced", POLL_SECONDS)
+
+
+def _current_revisions(rollout: Rollout) -> set[str | None]:
+    """The template's revision, as far as its pods tell: that of the youngest (creation times are whole seconds).
+
+    Pods of an older one are being replaced already: a roll for their sake would only be a second one, and the next look
+    at the others a third.
+    """
+    pods = [pod for pod in rollout.pods if not pod.deleting and not _behind_partition(rollout.workload, pod)]
+    youngest = max((pod.created_at for pod in pods), default=0.0)
+    return {revision(pod) for pod in pods if pod.created_at >= youngest}
 
 
 def _behind_partition(workload: Workload, pod: Pod) -> bool:

@@ -30,6 +30,15 @@ class Progress:
         self._lock = threading.Lock()
         self._under_way: dict[WorkloadKey, Rotation] = {}
         self._held: dict[WorkloadKey, str] = {}
+        self._seen: dict[WorkloadKey, tuple[str | None, float]] = {}
+
+    def rolling_for(self, key: WorkloadKey, restarted_for: str | None, now: float) -> float:
+        """Seconds (of the monotonic clock, whose time is `now`) since the roll for that revision was seen first."""
+        with self._lock:
+            seen = self._seen.get(key)
+            if seen is None or seen[0] != restarted_for:
+                seen = self._seen[key] = (restarted_for, now)
+        return now - seen[1]
 
     def started(self, key: WorkloadKey, strategy: Rotation) -> None:
         """A roll was ordered, or a pod evicted; of the evictions of one rotation only the first is counted."""
@@ -57,6 +66,7 @@ class Progress:
         """Nothing is due any more."""
         with self._lock:
             self._held.pop(key, None)
+            self._seen.pop(key, None)
             strategy = self._under_way.pop(key, None)
         if strategy is not None:
             self._reporter.restarted(strategy, "completed")
@@ -65,6 +75,7 @@ class Progress:
         """The workload is gone."""
         with self._lock:
             self._held.pop(key, None)
+            self._seen.pop(key, None)
             self._under_way.pop(key, None)
 
     def held_rolls(self) -> list[HeldRoll]:

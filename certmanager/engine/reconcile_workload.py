@@ -131,7 +131,11 @@ class WorkloadReconciler:
             pod for pod in self._store.pods_of_workload(key.namespace, f"{key.kind}/{key.name}") if not pod.finished
         ]
         terms = self._terms(workload, pods)
-        due = [] if terms is None else self._due(workload, pods, terms, now)
+        members = _Members(self._workloads, workload)
+        due = [] if terms is None else self._due(pods, members, terms, now)
+        if due:
+            # A pod that only pretends to be a member must not pass for the youngest, or for one that is not ready.
+            pods = [pod for pod in pods if members.has(pod)]
         wants = bool(due) and not workload.paused
         return Rollout(
             workload=workload,
@@ -140,6 +144,7 @@ class WorkloadReconciler:
             pods=pods,
             window_opens_in=opens_in(self._policy.windows, now),
             slot=not wants or self._policy.slots.take(key),
+            rolling_for=self.progress.rolling_for(key, workload.restarted_for, self._clock.monotonic()),
             now=now,
         )
 
@@ -157,7 +162,7 @@ class WorkloadReconciler:
             return None
         return _Terms(rotation, asked_before(asked, defaults.renew_before_fraction))
 
-    def _due(self, workload: Workload, pods: Sequence[Pod], terms: _Terms, now: float) -> list[Due]:
+    def _due(self, pods: Sequence[Pod], members: _Members, terms: _Terms, now: float) -> list[Due]:
         found = []
         for pod in pods:
             secret = secret_of(self._store, pod)
@@ -167,20 +172,32 @@ class WorkloadReconciler:
             if times is None:
                 continue
             # A pod whose own annotations are not the template's was patched: only the end of what it serves counts.
-            patched = _own(pod.annotations) != _own(workload.template_annotations)
-            if now >= (times.urgent if patched else times.due) and self._belongs(workload, pod):
+            patched = _own(pod.annotations) != _own(members.workload.template_annotations)
+            if now >= (times.urgent if patched else times.due) and members.has(pod):
                 found.append(Due(pod, times))
         return found
 
-    def _belongs(self, workload: Workload, pod: Pod) -> bool:
-        """The live workload made this pod: by uid, through its live ReplicaSet, and by its selector."""
+
+class _Members:
+    """Which pods the live workload made: by uid, through their live ReplicaSet, and by its selector."""
+
+    def __init__(self, workloads: Workloads, workload: Workload) -> None:
+        self.workload = workload
+        self._workloads = workloads
+        self._sets: dict[str, bool] = {}
+        """By a ReplicaSet's uid: it is the workload's."""
+
+    def has(self, pod: Pod) -> bool:
+        """Raises `NotYet`, `Refused`: each ReplicaSet is read, once."""
         owner = pod.owner
-        if owner is None or any(pod.labels.get(label) != value for label, value in workload.selector.items()):
+        if owner is None or any(pod.labels.get(label) != value for label, value in self.workload.selector.items()):
             return False
-        if owner.kind == "ReplicaSet":
+        if owner.kind != "ReplicaSet":
+            return owner.uid == self.workload.uid
+        if owner.uid not in self._sets:
             controller = self._workloads.controller(pod.namespace, owner)
-            return controller is not None and controller.uid == workload.uid
-        return owner.uid == workload.uid
+            self._sets[owner.uid] = controller is not None and controller.uid == self.workload.uid
+        return self._sets[owner.uid]
 
 
 def _own(annotations: Mapping[str, str]) -> dict[str, str]:
