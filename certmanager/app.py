@@ -86,7 +86,8 @@ class Manager:
         reader = SecretReader()
         roles = KubeRoleStore(client, namespaces)
         ca = Counted(self._vault.pki, self.metrics)
-        ports = PodPorts(ca, X509KeyMaker(), KubeSecretStore(client, reader), KubePods(client), self._reporter)
+        secrets, preflight = KubeSecretStore(client, reader), self._vault.preflight
+        ports = PodPorts(ca, X509KeyMaker(), secrets, KubePods(client), self._reporter, preflight)
         self._policy = _policy_file(settings, self._policy_told)
         terms = TermsSource(settings.defaults(), self._policy, NamespaceLabels(client), self._clock.monotonic)
         policy = Policy(terms, settings.refusal_retry)

@@ -39,8 +39,8 @@ class Refused(PodcertError):
     """No, until the pod, the policy or the role changes. Tried again after minutes, not seconds.
 
     Attributes:
-        shared: True if it is we who are refused (the policies of our token), not this request: tried again at once when
-            there is another token.
+        shared: True if not this request alone is refused, but whatever needs our token's policies or that Vault role: tried
+            again at once when there is another token, or the role has been changed.
     """
 
     def __init__(self, reason: str, message: str, *, shared: bool = False) -> None:

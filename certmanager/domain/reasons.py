@@ -53,7 +53,10 @@ class Reason(StrEnum):
     INVALID_ANNOTATION = "InvalidAnnotation", "An annotation is unknown, or its value breaks a rule."
     ROLE_NOT_ALLOWED = "RoleNotAllowed", "The role asked for is not one of the configured ones."
     KEY_TYPE_WITH_ISSUE = "KeyTypeWithIssue", "In mode issue the Vault role decides the key type."
-    NAME_NOT_ALLOWED = "NameNotAllowed", "A name, address or URI asked for is neither the pod's own nor granted by the policy."
+    NAME_NOT_ALLOWED = (
+        "NameNotAllowed",
+        "A name, address or URI asked for is neither the pod's own nor granted by the policy.",
+    )
     NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed", "By the policy no pod of this namespace gets a certificate."
     POLICY_FORBIDS = "PolicyForbids", "The policy does not allow this mode, key type, lifetime or rotation strategy."
     NO_NAME = "NoName", "No Service selects the pod, and it cannot have a name of its own."
@@ -64,9 +67,14 @@ class Reason(StrEnum):
 
     # A Warning beside a certificate that was made all the same.
     NO_DELIVERY = "NoDelivery", "Neither a certificate-fetcher nor a volume brings the certificate into the pod."
-    MOUNT_TOO_SLOW = "MountTooSlow", "The kubelet may bring a mounted Secret's new files after the old certificate's end."
+    MOUNT_TOO_SLOW = (
+        "MountTooSlow",
+        "The kubelet may bring a mounted Secret's new files after the old certificate's end.",
+    )
     SHARED_SERVICE_ACCOUNT = (
         "SharedServiceAccount",
         "Pods that share a ServiceAccount can read each other's certificates.",
     )
+    ROLE_SHORTENS_TTL = "RoleShortensTTL", "The Vault role's max_ttl is less than the lifetime that was asked for."
+    ROLE_NOT_FOR_SERVERS = "RoleNotForServers", "The Vault role's certificates are not for TLS servers."
     RENEWAL_LOOP = "RenewalLoop", "A certificate that has just been made is wanting again; the next one waits."

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from certmanager.domain.advice import Advice
 from certmanager.domain.model import (
     Bundle,
     Material,
@@ -40,6 +41,18 @@ class CertificateAuthority(Protocol):
 
     def known_anchors(self, mount: str) -> tuple[str, ...] | None:
         """What `anchors` last returned, without any call; None when it was never read."""
+        ...
+
+
+class Preflight(Protocol):
+    """What the Vault role will say, before a key is made and Vault is asked."""
+
+    def check(self, request: Request) -> None:
+        """Raises `Refused` when Vault would certainly refuse. Needs no call, but for one a minute and role."""
+        ...
+
+    def advice(self, request: Request) -> Sequence[Advice]:
+        """Warnings about what the role changes; no call."""
         ...
 
 

@@ -20,7 +20,7 @@ from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import PodKey, RoleKey, WorkloadKey
 from certmanager.engine.outcome import Outcome
-from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Reporter, SecretStore
+from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Preflight, Reporter, SecretStore
 from certmanager.engine.timers import Timers
 from certmanager.x509.inspect import fingerprints
 
@@ -43,6 +43,7 @@ class PodPorts:
     secrets: SecretStore
     pods: PodReader
     reporter: Reporter
+    preflight: Preflight
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +256,7 @@ class PodReconciler:
 
     def _make(self, pod: Pod, request: Request, old: StoredSecret | None) -> SecretWrite:
         ca, maker = self._ports.ca, self._ports.keys
+        self._ports.preflight.check(request)
         if request.mode is Mode.SIGN:
             private_key, csr = maker.request(request)
             signed = ca.sign(request.mount, request.role, csr, request.ttl)
@@ -297,7 +299,8 @@ class PodReconciler:
         if issued.reason is Reason.CERTIFICATE_MISSING:
             self._ports.reporter.issued(situation.now - pod.created_at)
         if isinstance(situation.request, Request) and secret is not None:
-            for reason, message in advice(pod, situation.request, secret):
+            said = [*advice(pod, situation.request, secret), *self._ports.preflight.advice(situation.request)]
+            for reason, message in said:
                 self._ports.reporter.warning(pod, reason, message)
         settled = self._act(key, pod, situation, decision)
         return Outcome(issued.reason, settled.again_in)

@@ -13,6 +13,7 @@ from certmanager.vault.config import VaultConfig
 from certmanager.vault.errors import Call
 from certmanager.vault.login import Login
 from certmanager.vault.pki import VaultPki
+from certmanager.vault.preflight import RolePreflight
 from certmanager.vault.session import VaultSession
 from certmanager.vault.transport import Transport
 
@@ -28,7 +29,8 @@ class Hooks:
     """What the client tells the application. Called from its threads; must be quick and raise nothing.
 
     Attributes:
-        on_recovered: Vault answers again, or there is another token: waiting keys may go.
+        on_recovered: Vault answers again, or there is another token, or a role that forbade something has been changed:
+            waiting keys may go.
         on_bug: an unexpected error in the heartbeat.
     """
 
@@ -38,12 +40,13 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The client: `pki` is the engine's `CertificateAuthority`, `session` serves other paths.
+    """The client: `pki` is the engine's `CertificateAuthority`, `preflight` its `Preflight`, `session` serves other paths.
 
     `heartbeat` drives the probe and the renewals from `start` to `stop`.
     """
 
     pki: VaultPki
+    preflight: RolePreflight
     session: VaultSession
     circuit: Circuit
     transport: Transport
@@ -78,5 +81,6 @@ def connect(config: VaultConfig, login: Login, hooks: Hooks | None = None, monot
     heartbeat = Heartbeat(hooks.on_bug)
     circuit = Circuit(probe, monotonic, hooks.on_recovered, on_opened=heartbeat.wake)
     session = VaultSession(transport, login, circuit, monotonic, hooks.on_recovered)
-    heartbeat.drive(transport.refresh, circuit.step, session.tick)
-    return Vault(VaultPki(session, monotonic), session, circuit, transport, heartbeat)
+    preflight = RolePreflight(session, monotonic, hooks.on_recovered)
+    heartbeat.drive(transport.refresh, circuit.step, session.tick, preflight.step)
+    return Vault(VaultPki(session, monotonic), preflight, session, circuit, transport, heartbeat)

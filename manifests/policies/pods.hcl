@@ -5,3 +5,9 @@ path "pki/sign/pods" {
 path "pki/issue/pods-issue" {
   capabilities = ["update"]
 }
+path "pki/roles/pods" {
+  capabilities = ["read"]
+}
+path "pki/roles/pods-issue" {
+  capabilities = ["read"]
+}

@@ -67,8 +67,14 @@ def _lifetime(plan: BootstrapPlan) -> dict[str, Value]:
 
 def policy_text(plan: BootstrapPlan) -> str:
     """The manager's policy; with default names it is manifests/policies/pods.hcl (a test compares)."""
-    paths = (f"{plan.mount}/sign/{plan.sign_role}", f"{plan.mount}/issue/{plan.issue_role}")
-    blocks = (f'path "{path}" {{\n  capabilities = ["update"]\n}}\n' for path in paths)
+    rights = (
+        (f"{plan.mount}/sign/{plan.sign_role}", "update"),
+        (f"{plan.mount}/issue/{plan.issue_role}", "update"),
+        # So that a pod is told which of the role's fields is in its way, before Vault is asked.
+        (f"{plan.mount}/roles/{plan.sign_role}", "read"),
+        (f"{plan.mount}/roles/{plan.issue_role}", "read"),
+    )
+    blocks = (f'path "{path}" {{\n  capabilities = ["{right}"]\n}}\n' for path, right in rights)
     return "# What the certificate manager may do in Vault, and nothing else.\n" + "".join(blocks)
 
 

@@ -17,7 +17,16 @@ from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
 from certmanager.engine.windows import Window
 from certmanager.engine.workers import Reconcilers, Workers
-from tests.unit.engine.fakes import FakeApi, FakeClock, FakeMaker, FakePods, FakeReporter, FakeVault, FakeWorkloads
+from tests.unit.engine.fakes import (
+    FakeApi,
+    FakeClock,
+    FakeMaker,
+    FakePods,
+    FakePreflight,
+    FakeReporter,
+    FakeVault,
+    FakeWorkloads,
+)
 
 DEFAULTS = Defaults(
     mode=Mode.SIGN,
@@ -43,12 +52,13 @@ class Engine:
         self.clock = FakeClock()
         self.api = api or FakeApi()
         self.vault = FakeVault()
+        self.preflight = FakePreflight()
         self.maker = FakeMaker()
         self.reporter = FakeReporter()
         queue = WorkQueue[Key](self.clock.monotonic)
         self.intake = Intake(Store(), queue, self.clock)
         self.timers = Timers(queue.add)
-        ports = PodPorts(self.vault, self.maker, self.api, FakePods(self.api.pods), self.reporter)
+        ports = PodPorts(self.vault, self.maker, self.api, FakePods(self.api.pods), self.reporter, self.preflight)
         policy = Policy(lambda _namespace: DEFAULTS, refusal_seconds)
         self.pods = PodReconciler(self.intake, ports, self.timers, self.clock, policy)
         self.roles = RoleReconciler(self.intake.store, self.api, self.clock)

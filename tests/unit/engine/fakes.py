@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, NotYet
+from certmanager.domain.advice import Advice
+from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, NotYet, Refused
 from certmanager.domain.model import (
     Bundle,
     Leaf,
@@ -70,6 +71,21 @@ class FakeVault:
 
     def known_anchors(self, mount: str) -> tuple[str, ...] | None:
         return self.known
+
+
+@dataclass
+class FakePreflight:
+    """The port `Preflight`: `refusal` is raised as long as it is there."""
+
+    refusal: Refused | None = None
+    advices: list[Advice] = field(default_factory=list)
+
+    def check(self, request: Request) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    def advice(self, request: Request) -> Sequence[Advice]:
+        return self.advices
 
 
 @dataclass

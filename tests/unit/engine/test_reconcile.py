@@ -10,6 +10,7 @@ import pytest
 from certmanager.domain.errors import Conflict, NotYet, Refused
 from certmanager.domain.model import Delivery, Pod
 from certmanager.domain.names import secret_name
+from certmanager.domain.reasons import Reason
 from certmanager.engine.keys import PodKey
 from tests.unit.engine.bench import Engine
 from tests.unit.engine.builders import pod, secret, service
@@ -393,3 +394,25 @@ def test_the_owner_is_warned_when_nothing_brings_the_certificate_in_or_others_ca
     enrolled(engine, pod(**fields))
     assert [reason for _, reason, _ in engine.reporter.warnings] == reasons
     assert len(engine.api.secrets) == 1
+
+
+def test_what_the_role_will_refuse_is_told_before_a_key_is_made_and_goes_when_the_role_has_changed() -> None:
+    engine = Engine()
+    engine.preflight.refusal = Refused("RoleForbids", "allow_subdomains is false", shared=True)
+    enrolled(engine)
+    engine.run(10)
+    assert (engine.vault.signs, engine.maker.serial) == ([], 0)
+    assert engine.reporter.warnings == [("web", "RoleForbids", "allow_subdomains is false")]
+    engine.preflight.refusal = None
+    engine.workers.release()
+    engine.run()
+    assert SECRET in engine.api.secrets
+
+
+def test_what_the_role_changes_is_told_once_beside_the_certificate() -> None:
+    engine = Engine()
+    engine.preflight.advices = [(Reason.ROLE_SHORTENS_TTL, "max_ttl is 60 s")]
+    enrolled(engine)
+    engine.run(10)
+    assert SECRET in engine.api.secrets
+    assert engine.reporter.warnings.count(("web", "RoleShortensTTL", "max_ttl is 60 s")) == 1
