@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.cluster import choice, existing, images, local
 from tests.cluster.openbao import DevServer, binary, dev_server
@@ -18,6 +19,11 @@ from tests.cluster.provider import Cluster, Provider, Spec
 from tests.cluster.running import LocalCluster
 
 pytest_plugins = ["tests.left_out"]
+
+# The same examples in every run, and no time limit for one: how busy the machine is says nothing of the code.
+settings.register_profile("podcert", deadline=None, derandomize=True)
+settings.load_profile("podcert")
+
 
 # Two runs on one machine, and a cluster that somebody keeps, do not get into each other's way.
 RUN = f"{os.getpid()}"
