@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 
 from tests.cluster import node
@@ -65,16 +66,39 @@ class Killer:
         self.kills.append(time.time())
 
 
+@dataclass(frozen=True)
+class Blocked:
+    """Vault's address while packets to it are dropped."""
+
+    cluster: LocalCluster
+    address: str
+
+    def tries(self) -> int:
+        """Packets so far that were to open a connection; one that is not answered sends three more within ten seconds."""
+        listing = self._iptables("--numeric", "--verbose", "--exact", "--list", "FORWARD")
+        lines = [line.split() for line in listing.splitlines() if self.address in line and "tcp" in line]
+        return int(lines[0][0])
+
+    def change(self, how: str) -> None:
+        """`--insert` or `--delete` for both rules: the second one counts, and comes first."""
+        to = ("FORWARD", "--destination", self.address)
+        self._iptables(how, *to, "--jump", "DROP")
+        self._iptables(how, *to, "--protocol", "tcp", "--syn", "--jump", "DROP")
+
+    def _iptables(self, *arguments: str) -> str:
+        done = self.cluster.exec_in_sandbox(["iptables", "--wait", *arguments])
+        if done.returncode != 0:
+            raise ClusterError(f"iptables: {done.stderr.strip()}")
+        return done.stdout
+
+
 @contextlib.contextmanager
-def vault_blocked(cluster: LocalCluster) -> Iterator[None]:
+def vault_blocked(cluster: LocalCluster) -> Iterator[Blocked]:
     """Every packet to Vault's pod is dropped on its way: connections hang. Its own probes, from the node, get through."""
     path = "jsonpath={.items[0].status.podIP}"
-    address = cluster.kubectl("get", "pods", "-n", "vault", "-o", path).stdout.strip()
-    rule = ["FORWARD", "--destination", address, "--jump", "DROP"]
-    done = cluster.exec_in_sandbox(["iptables", "--wait", "--insert", *rule])
-    if done.returncode != 0:
-        raise ClusterError(f"iptables: {done.stderr.strip()}")
+    blocked = Blocked(cluster, cluster.kubectl("get", "pods", "-n", "vault", "-o", path).stdout.strip())
+    blocked.change("--insert")
     try:
-        yield
+        yield blocked
     finally:
-        cluster.exec_in_sandbox(["iptables", "--wait", "--delete", *rule])
+        blocked.change("--delete")
