@@ -140,6 +140,11 @@ def parse_role(text: str) -> str:
     return text
 
 
+def is_subdomain(text: str) -> bool:
+    """Whether a text can be the name of a pod or Secret: a DNS subdomain (RFC 1123)."""
+    return len(text) <= DNS_LIMIT and _SUBDOMAIN.fullmatch(text) is not None
+
+
 def parse_secret_name(text: str) -> str:
     """The name of a Secret that a user chose: a DNS subdomain (RFC 1123), and not one that Podcert could generate.
 
@@ -148,7 +153,7 @@ def parse_secret_name(text: str) -> str:
     Raises:
         RuleError: with the rule that is broken.
     """
-    if len(text) > DNS_LIMIT or not _SUBDOMAIN.fullmatch(text):
+    if not is_subdomain(text):
         raise RuleError(
             "must be a Secret's name: a-z, 0-9, '-' and '.', beginning and ending with a letter or digit, "
             f"at most {DNS_LIMIT} characters"

@@ -83,7 +83,8 @@ class Intake:
         for pod in self.store.pods():
             keys[PodKey(pod.namespace, pod.name)] = None
         for secret in self.store.secrets():
-            keys[PodKey(secret.namespace, secret.pod_name)] = None
+            if secret.pod_name:
+                keys[PodKey(secret.namespace, secret.pod_name)] = None
         for pod in self.store.pods():
             keys[RoleKey(pod.namespace, pod.service_account)] = None
         self.add(keys)

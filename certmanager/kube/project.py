@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 from certmanager.domain.model import MANAGED_LABEL, Bundle, Pod, Service, StoredSecret
+from certmanager.domain.names import is_subdomain
 from certmanager.kube.fields import (
     Obj,
     controller,
@@ -116,6 +117,8 @@ class SecretReader:
             return self._inspect(files[0], files[1], files[2]), None
         except ValueError as error:
             return None, str(error)
+        except Exception as error:  # noqa: BLE001 - anybody may fill a Secret; what a parser makes of it must end no watch
+            return None, f"its files cannot be read ({type(error).__name__})"
 
 
 def stored(item: Obj, bundle: Bundle | None, problem: str | None = None) -> StoredSecret:
@@ -128,13 +131,18 @@ def stored(item: Obj, bundle: Bundle | None, problem: str | None = None) -> Stor
         uid=text(meta, "uid"),
         resource_version=resource_version(item),
         managed=strings(meta, "labels").get(MANAGED_LABEL) == "true",
-        pod_name=annotations.get("pod", ""),
+        pod_name=_pod_name(annotations.get("pod", "")),
         pod_uid=annotations.get("pod-uid", ""),
         owner_uids=frozenset(text(owner, "uid") for owner in mappings(meta, "ownerReferences")) - {""},
         annotations=annotations,
         bundle=bundle,
         problem=problem,
     )
+
+
+def _pod_name(text: str) -> str:
+    """What a Secret says of its pod, or nothing when no pod can have that name: it becomes part of a request's path."""
+    return text if is_subdomain(text) else ""
 
 
 def _ips(status: Obj) -> tuple[str, ...]:

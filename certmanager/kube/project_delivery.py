@@ -18,6 +18,9 @@ from certmanager.kube.fields import Obj, mapping, mappings, text, timestamp
 PROBLEM_LIMIT: Final = 200
 """Characters of a reload's problem that are kept."""
 
+LATEST: Final = 253402300800.0
+"""The end of the year 9999, seconds since the epoch: no certificate ends later (RFC 5280, 4.1.2.5), and no text can say it."""
+
 
 def delivery(spec: Obj, status: Obj) -> Delivery:
     """The view of a pod's `spec` and `status`; never raises."""
@@ -56,9 +59,9 @@ def _served(status: Obj) -> tuple[str, float] | None:
 def _certificate(report: Obj) -> tuple[str, float] | None:
     serial, end = text(report, "serial"), report.get("notAfter")
     not_after = timestamp(end)
-    if not_after is None and isinstance(end, int | float) and not isinstance(end, bool) and 0 < end < 1e12:
+    if not_after is None and isinstance(end, int | float) and not isinstance(end, bool) and 0 < end < LATEST:
         not_after = float(end)
-    return None if not serial or not_after is None else (serial, not_after)
+    return None if not serial or not_after is None or not 0 < not_after < LATEST else (serial, not_after)
 
 
 def _reload_problem(status: Obj) -> str | None:

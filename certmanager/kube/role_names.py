@@ -13,6 +13,8 @@ from typing import Final
 
 NAMES_PER_ROLE: Final = 500
 """Secrets in one Role: about 40 kB, far below what etcd holds, and cheap to write again."""
+MOST_ROLES: Final = 1000
+"""Roles of one ServiceAccount: half a million pods. A higher number was not written here, and counting up to it would not end."""
 LONGEST: Final = 200
 """Characters of a ServiceAccount's name that are kept whole."""
 
@@ -31,6 +33,16 @@ def role_name(service_account: str, part: int) -> str:
     if len(name) > LONGEST:
         name = f"{name[:LONGEST]}:h{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     return f"podcert-{name}" if part == 1 else f"podcert-{name}:{part}"
+
+
+def part_of(name: str, service_account: str) -> int | None:
+    """The number in a Role's name, or None when it is not one that this ServiceAccount's Roles have.
+
+    Anybody who may write Roles in a namespace can give one our label and any name.
+    """
+    tail = name.rpartition(":")[2]
+    part = int(tail) if ":" in name and tail.isascii() and tail.isdigit() else 1
+    return part if 1 <= part <= MOST_ROLES and name == role_name(service_account, part) else None
 
 
 def share_out(

@@ -21,7 +21,7 @@ from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, Refused
 from certmanager.domain.model import MANAGED_LABEL, PREFIX
 from certmanager.kube.client import FIELD_MANAGER, METADATA_ONLY, Json, KubeClient, Options, namespaced
 from certmanager.kube.fields import resource_version
-from certmanager.kube.role_names import NAMES_PER_ROLE, role_name, share_out
+from certmanager.kube.role_names import NAMES_PER_ROLE, part_of, role_name, share_out
 from certmanager.kube.secrets import LABELS
 
 GROUP: Final = "apis/rbac.authorization.k8s.io/v1"
@@ -288,7 +288,4 @@ def _account(item: Mapping[str, Any]) -> Account | None:
 
 def _part_of(item: Mapping[str, Any], service_account: str) -> int | None:
     """The number in the object's name, or None when the name is not one that this ServiceAccount's Roles have."""
-    name = _key(item)[1]
-    tail = name.rpartition(":")[2]
-    part = int(tail) if ":" in name and tail.isascii() and tail.isdigit() else 1
-    return part if name == role_name(service_account, part) else None
+    return part_of(_key(item)[1], service_account)

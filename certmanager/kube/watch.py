@@ -262,7 +262,7 @@ class Reflector(Generic[V]):
         """The view, or None for an object that cannot be read: it is left out, the others are not."""
         try:
             return self.resource.project(item)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - listed again, it would be there again: one object must not end the watch
             _log.error("an object among %s cannot be read: %s", self.resource.name, _where(error))
             return None
 

@@ -66,7 +66,7 @@ def load_certificate(block: bytes) -> x509.Certificate:
     """One certificate. Raises ValueError without any content."""
     try:
         return x509.load_pem_x509_certificate(block)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         pass
     raise ValueError("a certificate cannot be read: its PEM block is not an X.509 certificate")
 

@@ -78,6 +78,8 @@ def read_leaf(certificate: x509.Certificate) -> Leaf:
         raise ValueError("the certificate's public key is of an unknown kind") from None
     except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise ValueError("the certificate's extensions cannot be read") from None
+    if certificate.serial_number < 0:  # RFC 5280, 4.1.2.2
+        raise ValueError("the certificate's serial number is negative")
     return Leaf(
         serial=format_serial(certificate.serial_number),
         not_before=certificate.not_valid_before_utc.timestamp(),

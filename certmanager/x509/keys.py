@@ -17,6 +17,9 @@ from certmanager.domain.model import KeyType
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 """The kinds of key that `KeyType` names."""
 
+MAX_PEM_BYTES: Final = 32768
+"""Of one file: twice an RSA key of 16,384 bits. What is longer costs seconds of arithmetic before it proves to be nonsense."""
+
 _RSA_BITS: Final = {KeyType.RSA_2048: 2048, KeyType.RSA_3072: 3072, KeyType.RSA_4096: 4096}
 
 
@@ -44,6 +47,8 @@ def load_key(pem: str | bytes) -> PrivateKey:
     Raises ValueError, without any content, when it is no such key or when its parts contradict each other.
     """
     data = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
+    if len(data) > MAX_PEM_BYTES:
+        raise ValueError(f"{len(data)} bytes of private key: more than {MAX_PEM_BYTES}")
     key: object
     try:
         # OpenSSL's own check of an RSA key costs 40 ms for its primality tests; `_consistent` does what matters here.

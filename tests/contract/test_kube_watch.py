@@ -6,8 +6,9 @@ import json
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -249,6 +250,26 @@ def test_an_error_in_the_sink_lists_anew_and_does_not_end_the_watch() -> None:
     watches = [events(("ADDED", service("a", 11))), events(("ADDED", service("b", 12)), then=Connection.hang)]
     with serving(list=[page(7), page(11, service("a", 11))], watch=watches) as server, following(server, sink):
         assert [sink.next() for _ in range(3)] == [("replace", ([], 7)), ("replace", (["a"], 11)), ("upsert", "b")]
+
+
+def test_an_object_that_cannot_be_read_is_left_out_of_the_list_and_of_the_watch() -> None:
+    def picky(item: Mapping[str, Any]) -> Service:
+        view = project.service(item)
+        if view.name == "poison":
+            raise OverflowError("what no one thought of")
+        return view
+
+    resource = Resource("services", "/api/v1/services", picky, "")
+    lists = [page(7, service("a", 1), service("poison", 2))]
+    watches = [events(("ADDED", service("poison", 8)), ("ADDED", service("b", 9)), then=Connection.hang)]
+    sink = Recorder()
+    with serving(list=lists, watch=watches) as server:
+        reflector = Reflector(client(server), resource, sink, PACE)
+        reflector.start()
+        try:
+            assert [sink.next() for _ in range(2)] == [("replace", (["a"], 7)), ("upsert", "b")]
+        finally:
+            reflector.stop()
 
 
 def test_410_after_an_outage_lists_without_the_outage_s_long_pause(caplog: pytest.LogCaptureFixture) -> None:

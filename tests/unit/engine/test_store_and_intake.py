@@ -44,6 +44,13 @@ def test_nothing_is_queued_before_every_list_is_complete_and_then_everything_is(
     assert keys(intake) == {WEB, WEB_ROLE}
 
 
+def test_a_secret_that_names_no_pod_puts_nothing_on_the_queue() -> None:
+    intake, _ = make()
+    intake.secrets.upsert(replace(secret(pod()), pod_name="", pod_uid=""))
+    intake.resync()
+    assert keys(intake) == set()
+
+
 def test_a_service_touches_the_pods_that_it_selects_and_no_others() -> None:
     intake, _ = make()
     intake.pods.upsert(pod())

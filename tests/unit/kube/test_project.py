@@ -208,6 +208,19 @@ def test_unreadable_files_are_a_problem_without_their_content(data: object, prob
     assert (view.bundle, view.problem) == (None, problem)
 
 
+def test_a_parser_that_trips_over_a_strangers_files_is_a_problem_without_their_content() -> None:
+    def inspect(*_files: bytes) -> Bundle:
+        raise OverflowError("c of a stranger")
+
+    view = project.SecretReader(inspect)(secret(encoded(tls_crt="c", tls_key="k", ca_crt="a")))
+    assert (view.bundle, view.problem) == (None, "its files cannot be read (OverflowError)")
+
+
+@pytest.mark.parametrize("pod", ["", "..", "../web-0", "a/b", "x" * 254, "\u202eweb", "Web", "web-0\n"])
+def test_a_secret_of_no_possible_pod_names_none(pod: str) -> None:
+    assert project.SecretReader()(secret({}, pod=pod, pod_uid="uid-1")).pod_name == ""
+
+
 def test_remembered_facts_are_bounded_and_other_data_is_parsed() -> None:
     calls: list[int] = []
 

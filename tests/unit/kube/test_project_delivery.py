@@ -102,6 +102,16 @@ def test_a_malformed_report_says_nothing(message: str) -> None:
     assert pod({"terminated": {"message": message}}).reload_problem is None
 
 
+@pytest.mark.parametrize(
+    "end",
+    [999999999999, 253402300800, "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", -1, 0, True, float("nan")],
+)
+def test_a_fetcher_that_lies_about_an_end_that_no_certificate_can_have_says_nothing(end: object) -> None:
+    ended = {"terminated": {"exitCode": 0, "message": json.dumps({"serial": "0a", "notAfter": end})}}
+    found = pod(ended, policy=None)
+    assert (found.served_serial, found.served_not_after) == (None, None)
+
+
 def test_the_report_of_a_one_shot_fetcher_or_of_another_container_is_no_reload_problem() -> None:
     assert pod(ENDED, policy=None).reload_problem is None
     assert pod(ENDED, policy=None).served_serial == "0a:0b"

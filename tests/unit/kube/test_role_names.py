@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmanager.kube.role_names import LONGEST, role_name, share_out
+from certmanager.kube.role_names import LONGEST, MOST_ROLES, part_of, role_name, share_out
 
 names = st.sets(st.sampled_from([f"s{number}" for number in range(30)]))
 accounts = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?", fullmatch=True)
@@ -65,3 +66,15 @@ def test_neighbours_in_spelling_are_apart() -> None:
     long = "a" * LONGEST
     assert role_name(long + "b", 1) != role_name(long + "c", 1)
     assert len(role_name("a" * 253, 3)) < 253
+
+
+@given(accounts, st.integers(1, MOST_ROLES))
+def test_a_roles_number_is_read_from_its_name(account: str, part: int) -> None:
+    assert part_of(role_name(account, part), account) == part
+
+
+@pytest.mark.parametrize(
+    "name", ["podcert-web:0", "podcert-web:1", "podcert-web:02", "podcert-web:1001", "podcert-web:9999999999"]
+)
+def test_a_number_that_was_never_given_is_somebody_elses_role(name: str) -> None:
+    assert part_of(name, "web") is None

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
 from certmanager.domain.model import KeyType
 from certmanager.x509 import chain
 from certmanager.x509.inspect import fingerprints, format_serial, inspect_bundle, self_signed
-from certmanager.x509.keys import to_pkcs8
+from certmanager.x509.keys import MAX_PEM_BYTES, to_pkcs8
 from tests.unit.x509.builders import NAMES, NOW, LeafOptions, authority, leaf, new_key, to_pem
 
 ROOT = authority("root")
@@ -88,6 +90,7 @@ def test_intermediates_that_sign_each_other_in_circles_end() -> None:
         ),
         ("-----BEGIN CERTIFICATE-----\n" + FILE, to_pkcs8(KEY), ROOT.pem, "tls.crt: .*damaged"),
         (FILE, "", ROOT.pem, "tls.key: the private key cannot be read"),
+        (FILE, "x" * (MAX_PEM_BYTES + 1), ROOT.pem, "tls.key: .*more than 32768"),
         (FILE, to_pkcs8(KEY), "", "ca.crt: holds no PEM certificate"),
         (FILE, to_pkcs8(KEY), "x" * (chain.MAX_PEM_BYTES + 1), "ca.crt: .*more than 65536"),
     ],
@@ -120,6 +123,19 @@ def test_a_damaged_file_is_read_or_a_value_error(cut: int, junk: bytes) -> None:
     damaged = FILE.encode()[:cut] + junk + FILE.encode()[cut:]
     with contextlib.suppress(ValueError):
         assert inspect_bundle(damaged, to_pkcs8(KEY), ROOT.pem).anchors == fingerprints([ROOT.pem])
+
+
+@pytest.mark.parametrize(("byte", "value"), [(4, 7), (7, 0x80)], ids=["unknown version", "negative serial"])
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_what_only_a_forger_writes_into_a_certificate_is_a_value_error(byte: int, value: int) -> None:
+    forged = bytearray(LEAF.public_bytes(Encoding.DER))
+    version = forged.index(bytes.fromhex("a003020102"))  # [0] INTEGER 2 (X.509 version 3), then the serial number
+    forged[version + byte] = value
+    pem = f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(forged).decode()}-----END CERTIFICATE-----\n"
+    with pytest.raises(ValueError, match=r"tls\.crt: "):
+        inspect_bundle(pem, to_pkcs8(KEY), ROOT.pem)
+    with contextlib.suppress(ValueError):
+        inspect_bundle(FILE + pem, to_pkcs8(KEY), ROOT.pem)
 
 
 @given(st.integers(1, 2**160 - 1))
