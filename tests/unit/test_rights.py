@@ -75,3 +75,10 @@ def test_the_namespaces_that_the_manager_serves_are_those_in_which_it_has_rights
 def test_the_namespaced_roles_name_is_none_that_the_manager_gives_a_service_account() -> None:
     for each in objects(NAMESPACED / "namespaces" / "served" / "rbac.yaml"):
         assert not each["metadata"]["name"].startswith(role_name("", 1))
+
+
+def test_a_policy_by_labels_needs_to_get_namespaces_and_nothing_else() -> None:
+    component = MANIFESTS / "components" / "namespace-labels" / "rbac.yaml"
+    assert allowed(component) == {("namespaces", "get")}
+    (binding,) = [each for each in objects(component) if "subjects" in each]
+    assert binding["subjects"] == objects(MANIFESTS / "base" / "rbac.yaml")[1]["subjects"]

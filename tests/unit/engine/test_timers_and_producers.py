@@ -11,7 +11,14 @@ import pytest
 from certmanager.domain.errors import NotYet
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey, RoleKey
-from certmanager.engine.producers import RESYNC_SECONDS, RETRY_SECONDS, SWEEP_SECONDS, Producers, Sources
+from certmanager.engine.producers import (
+    POLICY_SECONDS,
+    RESYNC_SECONDS,
+    RETRY_SECONDS,
+    SWEEP_SECONDS,
+    Producers,
+    Sources,
+)
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.store import Store
 from certmanager.engine.timers import SOON_SECONDS, Timers
@@ -140,7 +147,8 @@ class Bench:
         self.roles: list[tuple[str, str]] = [("default", "old")]
         self.failing = False
         self.calls: list[str] = []
-        sources = Sources(roles=self._roles, anchors=self._anchors)
+        self.another_policy = False
+        sources = Sources(roles=self._roles, anchors=self._anchors, policy=lambda: self.another_policy)
         self.producers = Producers(self.intake, self.timers, sources, self.reporter, self.clock)
 
     def sync(self) -> None:
@@ -186,6 +194,20 @@ def test_newly_read_anchors_have_every_pod_looked_at() -> None:
     bench = Bench()
     bench.sync()
     bench.taken()
+    bench.producers.step()
+    assert WEB in bench.taken()
+
+
+def test_another_policy_has_every_pod_looked_at() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.producers.step()
+    bench.taken()
+    bench.clock.advance(POLICY_SECONDS)
+    bench.producers.step()
+    assert WEB not in bench.taken()
+    bench.another_policy = True
+    bench.clock.advance(POLICY_SECONDS)
     bench.producers.step()
     assert WEB in bench.taken()
 
