@@ -23,6 +23,25 @@ from certmanager.vault.transport import AnswerError, Transport
 _FORBIDDEN: Final = frozenset({400, 403, 404})
 _LATEST: Final = 253402300799.0  # the end of the year 9999: what a date can hold
 
+_REMEDIES: Final = (
+    (("expired",), "the JWT has expired: whoever writes {path} must write a new one before that"),
+    (
+        ("not yet valid", "not before"),
+        "the JWT is not valid yet: the clocks of its issuer and of Vault differ, or it states no beginning (iat, nbf)",
+    ),
+    (("audience", "(aud)"), "the role's bound_audiences must hold the audience of {path}"),
+    (
+        ("could not be found",),
+        "write the role (`vault write auth/{mount}/role/{role} …`), or name another by PODCERT_AUTH_ROLE",
+    ),
+    (("issuer", "(iss)"), "the auth method's bound_issuer must be the JWT's issuer"),
+    (
+        ("signature", "verifying"),
+        "the auth method must know the issuer's keys (jwks_url, oidc_discovery_url or jwt_validation_pubkeys)",
+    ),
+)
+_ANY: Final = "the auth method must be enabled there, trust the JWT's issuer, and the role be bound to its claims"
+
 
 class JwtLogin:
     """JWT auth: a token of an issuer that the auth method trusts, against a role.
@@ -69,19 +88,8 @@ class JwtLogin:
         )
 
     def _remedy(self, said: str) -> str:
-        if "expired" in said:
-            return f"the JWT has expired: whoever writes {self._path} must write a new one before that"
-        if "audience" in said or "(aud)" in said:
-            return f"the role's bound_audiences must hold the audience of {self._path}"
-        if "role" in said and "could not be found" in said:
-            return f"write the role (`vault write auth/{self._mount}/role/{self._role} …`), or name another"
-        if "issuer" in said or "(iss)" in said:
-            return "the auth method's bound_issuer must be the JWT's issuer"
-        if "signature" in said or "verifying" in said:
-            return (
-                "the auth method must know the issuer's keys (jwks_url, oidc_discovery_url or jwt_validation_pubkeys)"
-            )
-        return "the auth method must be enabled there, trust the JWT's issuer, and the role be bound to its claims"
+        found = next((remedy for words, remedy in _REMEDIES if any(word in said for word in words)), _ANY)
+        return found.format(path=self._path, mount=self._mount, role=self._role)
 
 
 class KubernetesLogin(JwtLogin):

@@ -183,6 +183,8 @@ def test_jwt_login_sends_role_and_token_and_reads_the_file_at_every_login(rig: R
         (400, "error validating claims: aud claim does not match any bound audience", "bound_audiences must hold"),
         (400, 'role "podcert" could not be found', "vault write auth/jwt/role/podcert"),
         (400, "error verifying token signature: no known key", "must know the issuer's keys"),
+        (400, "error validating token: invalid not before (nbf) claim: token not yet valid", "clocks of its issuer"),
+        (400, "invalid issuer (iss) claim", "bound_issuer must be"),
         (403, "permission denied", "be bound to its claims"),
     ],
 )
