@@ -107,7 +107,7 @@ def evicted(place: Place, old: set[str]) -> Shown:
         fewest = min(fewest, len(ready))
         return len(ready) == 3 and not {pod["metadata"]["uid"] for pod in pods} & old
 
-    took = until("all pods replaced", replaced, 90)
+    took = until("all pods replaced", replaced, 90, pause=1.0)
     return Shown(fewest >= 2, f"after {took:.0f} s; {fewest} of 3 ready at the least")
 
 
@@ -126,6 +126,6 @@ def resumed(place: Place, old: set[str], before: int) -> Shown:
     def replaced() -> bool:
         return not {pod["metadata"]["uid"] for pod in place.get("pods", "-l", "app=web")} & old
 
-    took = until("the roll", replaced, 60)
+    took = until("the roll", replaced, 60, pause=1.0)
     rolls = generation(place) - before - 1
     return Shown(rolls == 1, f"{rolls} roll, done {took:.0f} s later")
