@@ -76,6 +76,8 @@ class Record:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
         self._thread.join(20)
+        if error is None:
+            self.look()
 
     def _run(self) -> None:
         while not self._stop.wait(PERIOD):

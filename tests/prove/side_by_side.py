@@ -23,6 +23,7 @@ from tests.prove.proof import Shown
 
 RATE = 25
 LEAST_RATE = 20.0
+STORED_SECONDS = 3.0
 AT_WORK = 8.0
 """Seconds before a kill in which the manager may have asked for a certificate that it could not store any more."""
 
@@ -61,6 +62,9 @@ def run(scenario: Scenario, plan: Plan = Plan()) -> dict[str, Shown]:
         took, seen = time.time() - began, place.seen()
         generation = int(place.kubectl("get", "deployment/web", "-o", "jsonpath={.metadata.generation}"))
         rotations = record.rotations("web", time.time())
+        made = set(vault_serials(scenario)) - known
+        # What Vault has just made is being stored.
+        time.sleep(STORED_SECONDS)
     renewed = [len(life.certificates) - 1 for life in record.of("nginx")]
     early = record.rolled_early("web")
     kills = f"{len(killer.kills)} times in {took:.0f} s {killer.problems or ''}".strip()
@@ -71,7 +75,7 @@ def run(scenario: Scenario, plan: Plan = Plan()) -> dict[str, Shown]:
         "rolls": rolls(record, generation - 1, (*rotations, plan.rotations)),
         "twice": Shown(not early, f"{len(early)} {early or ''}".strip()),
         "kills": Shown(len(killer.kills) >= plan.seconds / (plan.kill_every or 20.0) * 0.8, kills),
-        "due": due(scenario, record, Made(known, killer.kills)),
+        "due": due(scenario, record, Made(made, killer.kills)),
     }
 
 
@@ -103,10 +107,10 @@ def rolls(record: Record, rolled: int, rotations: tuple[int, int, int]) -> Shown
 
 
 class Made:
-    """What Vault had made before, and when the manager was killed."""
+    """The serials that Vault has made meanwhile, for whomever, and when the manager was killed."""
 
-    def __init__(self, known: set[str], kills: list[float]) -> None:
-        self.known = known
+    def __init__(self, serials: set[str], kills: list[float]) -> None:
+        self.serials = serials
         self.kills = kills
 
     def at_work(self, issued: float) -> bool:
@@ -117,7 +121,7 @@ class Made:
 def due(scenario: Scenario, record: Record, made: Made) -> Shown:
     """Every certificate that Vault has made was a pod's first one, or its last one was due."""
     stored = record.serials()
-    unknown = sorted(set(vault_serials(scenario)) - made.known - stored)
+    unknown = sorted(made.serials - stored)
     others = {one.serial_number: one for one in vault_certificates(scenario, unknown) if is_of(one, record.namespace)}
     # Vault sets notBefore 30 s back (`not_before_duration`).
     lost = [one for one in others.values() if made.at_work(one.not_valid_before_utc.timestamp() + 30)]
