@@ -164,8 +164,14 @@ def _sweep(volume: Path, keep: str | None) -> None:
 
 
 def _remove(version: Path) -> None:
-    """Remove a directory of ours as far as it goes; the next sweep takes the rest. shutil costs 2 ms of import."""
+    """Remove a directory of ours as far as it goes; the next sweep takes the rest. shutil costs 2 ms of import.
+
+    A link of such a name is the application's, not ours: it goes itself, and never what it points to.
+    """
     with contextlib.suppress(OSError):
+        if version.is_symlink():
+            version.unlink()
+            return
         for path in version.iterdir():
             path.unlink()
         version.rmdir()

@@ -51,6 +51,10 @@ POD_IP_SECONDS: Final = 60.0
 MIN_SECONDS: Final = 15.0
 """Between two certificates of one Secret, when nothing but their times asks for the second."""
 
+NAMES_SECONDS: Final = 2.0
+"""Between a certificate and the next one that has more names: a hundred Services that come one by one, and select a hundred
+pods, are a few certificates for each pod and not ten thousand calls to Vault."""
+
 _ROLE_DEFAULT: Final = "role-default"
 """What the annotation `ttl` of a Secret says when Vault's role decided."""
 
@@ -178,7 +182,11 @@ def name_gained(situation: Situation) -> Decision | None:
     gained = situation.request.names.sans() - situation.bundle.leaf.names.sans()
     if not gained:
         return None
-    return Issue(Reason.NAME_GAINED, f"the certificate lacks {listed(sorted(gained))}")  # NameGained
+    message = f"the certificate lacks {listed(sorted(gained))}"
+    made = None if situation.secret is None else issued_at(situation.secret)
+    if made is not None and 0 <= situation.now - made < NAMES_SECONDS:
+        return Wait(Reason.NAME_GAINED, message, made + NAMES_SECONDS - situation.now)
+    return Issue(Reason.NAME_GAINED, message)  # NameGained
 
 
 def issued_a_moment_ago(situation: Situation) -> Decision | None:

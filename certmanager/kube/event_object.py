@@ -29,7 +29,8 @@ def event_object(pod: Pod, what: tuple[str, str, str], count: int, when: tuple[f
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": pod.name[: 253 - len(suffix)] + suffix, "namespace": pod.namespace},
+        # Cut where it may not end: `-.` and `..` are in no name (RFC 1123), and the Event would be refused.
+        "metadata": {"name": pod.name[: 253 - len(suffix)].rstrip("-.") + suffix, "namespace": pod.namespace},
         "involvedObject": {
             "apiVersion": "v1",
             "kind": "Pod",

@@ -12,6 +12,7 @@ from certmanager.domain.decide import Issue, Keep, Nothing, Reject, Remove, Rota
 from certmanager.domain.model import Delivery, KeyType, Mode, Names, Owner, Rotation
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import NotEnrolled, Rejection, Waiting
+from certmanager.domain.times import rfc3339
 from tests.unit.domain.builders import DAY, LONG_NAME, NOW, bundle, leaf, pod, request, secret, situation
 
 REJECTION = Rejection(Reason.INVALID_ANNOTATION, "annotation podcert.io/ttl is wrong")
@@ -110,6 +111,16 @@ def test_every_check_has_an_opinion_somewhere_in_the_table() -> None:
 
 def test_every_check_says_what_it_is_about() -> None:
     assert all(check.__doc__ for check in decide.CHECKS)
+
+
+def test_a_name_gained_right_after_a_certificate_waits_for_others_and_never_longer_than_said() -> None:
+    gained = request(names=Names(dns=(LONG_NAME, "a.b"), common_name=LONG_NAME))
+    made = secret(annotations={"issued-at": rfc3339(NOW)})
+    soon = decide.decide(situation(request=gained, secret=made, now=NOW + 0.5))
+    assert isinstance(soon, Wait)
+    assert (soon.reason, soon.seconds) == (Reason.NAME_GAINED, decide.NAMES_SECONDS - 0.5)
+    assert isinstance(decide.decide(situation(request=gained, secret=made, now=NOW + decide.NAMES_SECONDS)), Issue)
+    assert isinstance(decide.decide(situation(request=gained, secret=made, now=NOW - 3600)), Issue)  # a clock set back
 
 
 def test_names_lost_wait_for_the_rotation() -> None:

@@ -313,7 +313,7 @@ def test_a_gained_name_makes_a_new_certificate_and_a_lost_one_waits_for_the_rene
     engine = Engine()
     enrolled(engine)
     engine.intake.services.upsert(service("api", {"app": "web"}))
-    engine.run(1)
+    engine.run(3)
     assert engine.api.secrets[SECRET].annotations["names"].split(",") == [
         "api.default.svc.cluster.local",
         "web.default.svc.cluster.local",
@@ -321,6 +321,18 @@ def test_a_gained_name_makes_a_new_certificate_and_a_lost_one_waits_for_the_rene
     engine.intake.services.delete(service("api", {"app": "web"}))
     engine.run(1)
     assert len(engine.vault.signs) == 2
+
+
+def test_many_services_that_come_one_by_one_are_a_few_certificates_and_no_warning() -> None:
+    engine = Engine()
+    enrolled(engine)
+    for number in range(20):
+        engine.intake.services.upsert(service(f"api-{number}", {"app": "web"}))
+        engine.run(0.1)
+    engine.run(3)
+    assert len(engine.api.secrets[SECRET].annotations["names"].split(",")) == 21
+    assert len(engine.vault.signs) <= 4
+    assert "RenewalLoop" not in {reason for _, reason, _ in engine.reporter.warnings}
 
 
 def test_a_certificate_that_is_wanting_again_at_once_is_not_made_in_a_loop() -> None:

@@ -69,6 +69,18 @@ def test_what_an_interrupted_run_left_is_swept_and_nothing_else(tmp_path: Path) 
     assert len(hidden(tmp_path)) == 3
 
 
+def test_a_link_that_looks_like_an_earlier_version_goes_without_what_it_points_to(tmp_path: Path) -> None:
+    volume, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
+    volume.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "precious").write_bytes(b"kept")
+    (volume / "..2026_11_22_13_21_16.0f3a9c41").symlink_to(elsewhere)
+    put(volume, 1)
+    assert (elsewhere / "precious").read_bytes() == b"kept"
+    assert visible(volume) == files(1)
+    assert len(hidden(volume)) == 2
+
+
 def test_plain_files_and_wrong_links_give_way_to_the_links(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_bytes(b"plain")
     (tmp_path / "key.pem").symlink_to("/nowhere/key.pem")
