@@ -30,10 +30,19 @@ def test_with_mutual_tls_client_and_server_verify_each_other_and_nobody_else_is_
         assert any("certificate required" in error or "alert" in error.lower() for error in seen.errors), seen.errors
 
 
-def test_a_daemon_set_has_a_certificate_on_every_node(podcert: Scenario) -> None:
+def test_a_daemon_set_has_a_certificate_on_every_node_and_is_rolled_when_it_is_due(podcert: Scenario) -> None:
     with Place(podcert, "example-daemonset") as place:
-        place.example("daemonset.yaml", DAY)
+        place.example("daemonset.yaml", Change("60s"))
         place.rolled_out("daemonset/agent")
-        nodes, pods = place.get("nodes"), place.get("pods")
-        assert len(pods) == len(nodes)
-        assert len(place.get("secrets", "-l", "podcert.io/managed=true")) == len(pods)
+        nodes, first = place.get("nodes"), pods_of(place)
+        assert len(first) == len(nodes)
+        assert len(place.get("secrets", "-l", "podcert.io/managed=true")) >= len(nodes)
+        until("new pods", lambda: len(pods_of(place)) == len(nodes) and not pods_of(place) & first, 90, pause=2.0)
+        place.rolled_out("daemonset/agent")
+        rolled = place.kubectl("get", "daemonset/agent", "-o", "jsonpath={.metadata.generation}")
+        assert rolled == "2"
+
+
+def pods_of(place: Place) -> set[str]:
+    """The uids of the pods that are not ending."""
+    return {pod["metadata"]["uid"] for pod in place.get("pods") if "deletionTimestamp" not in pod["metadata"]}

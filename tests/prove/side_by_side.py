@@ -24,6 +24,7 @@ from tests.prove.proof import Shown
 RATE = 25
 LEAST_RATE = 20.0
 STORED_SECONDS = 3.0
+"""Between Vault's answer and the Secret, on a busy machine."""
 AT_WORK = 8.0
 """Seconds before a kill in which the manager may have asked for a certificate that it could not store any more."""
 
