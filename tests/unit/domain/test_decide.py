@@ -123,6 +123,12 @@ def test_a_name_gained_right_after_a_certificate_waits_for_others_and_never_long
     assert isinstance(decide.decide(situation(request=gained, secret=made, now=NOW - 3600)), Issue)  # a clock set back
 
 
+@pytest.mark.parametrize("serial", ["01:02", "0102", "102", "00:01:02"])
+def test_a_serial_that_is_written_otherwise_is_no_older_certificate(serial: str) -> None:
+    told = replace(OWNED, delivery=Delivery(fetcher=True, served_serial=serial, served_not_after=NOW + DAY))
+    assert isinstance(decide.decide(situation(pod=told)), Keep)
+
+
 def test_names_lost_wait_for_the_rotation() -> None:
     two = leaf(names=Names(dns=(LONG_NAME, "old.default"), common_name="old.default"))
     assert isinstance(decide.decide(situation(secret=secret(bundle=bundle(leaf=two)))), Keep)
