@@ -52,7 +52,7 @@ class Grants:
         """The block that grants an address (canonical, as `names.parse_ip` gives it), or None."""
         parsed = ipaddress.ip_address(address)
         for network in self.networks:
-            if parsed.version == network.version and parsed in network:
+            if parsed in network:  # never, when one is IPv4 and the other IPv6
                 return str(network)
         return None
 

@@ -152,6 +152,17 @@ def test_a_manifest_is_explained_with_the_services_that_the_cluster_has_already(
     assert "Service web selects the pod" in result.output
 
 
+def test_a_service_of_the_manifest_stands_for_the_one_of_that_name_in_the_cluster(
+    cluster: Server, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "pod.yaml"
+    changed = {"kind": "Service", "metadata": {"name": "web", "namespace": "shop"}, "spec": {"selector": {"app": "db"}}}
+    manifest.write_text(json.dumps({"kind": "Pod", **POD}) + "\n---\n" + json.dumps(changed))
+    result = explain(cluster, tmp_path, "-f", str(manifest))
+    assert result.exit_code == 1
+    assert "web.shop  REFUSED" in result.output
+
+
 def test_a_cluster_that_refuses_is_said_and_the_file_alone_decides(tmp_path: Path) -> None:
     manifest = tmp_path / "pod.yaml"
     plain = POD | {"metadata": {**POD["metadata"], "annotations": {}}}
