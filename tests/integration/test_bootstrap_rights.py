@@ -51,7 +51,9 @@ def ready(openbao: DevServer) -> Iterator[DevServer]:
         yield server
 
 
-def test_a_token_file_gets_a_token_that_can_sign_and_renew_and_nothing_else(ready: DevServer, tmp_path: Path) -> None:
+def test_a_token_file_gets_a_token_that_can_sign_renew_and_read_its_roles_and_nothing_else(
+    ready: DevServer, tmp_path: Path
+) -> None:
     file = tmp_path / "vault token"
     first = bootstrap(ready, "--token-file", str(file))
     assert first.exit_code == 0
@@ -60,7 +62,10 @@ def test_a_token_file_gets_a_token_that_can_sign_and_renew_and_nothing_else(read
     assert token not in first.output
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sign(ready, WEB, token)[0] == 200
-    assert ready.call("GET", "pki/roles/pods", token=token)[0] == 403
+    assert ready.call("GET", "pki/roles/pods", token=token)[0] == 200
+    assert write(ready, "pki/roles/pods", token, allow_any_name=True)[0] == 403
+    assert ready.call("LIST", "pki/roles", token=token)[0] == 403
+    assert ready.call("GET", "pki/roles/others", token=token)[0] == 403
     assert write(ready, "auth/token/renew-self", token)[1]["auth"]["lease_duration"] == 24 * 3600
     assert last_line(bootstrap(ready, "--token-file", str(file))) == "0 changed, 8 unchanged"
     assert file.read_text().strip() == token
