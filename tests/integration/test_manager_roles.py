@@ -148,6 +148,9 @@ def test_a_ttl_over_the_roles_maximum_is_taken_as_it_is_issued(shared_world: Wor
 
 def test_with_the_default_pause_a_refused_pod_that_is_touched_is_not_asked_for_again(world: World) -> None:
     world.role("pods", key_type="rsa")
+    sign_only = f'path "{world.mount}/sign/pods" {{ capabilities = ["update"] }}'
+    world.ask("PUT", f"sys/policies/acl/{world.mount}-sign-only", {"policy": sign_only})
+    world.put_token(world.new_token(policies=[f"{world.mount}-sign-only"]))
     with proxying(world.vault.url) as proxy, running(world.launch(vault_url=proxy.url)) as manager:
         world.pod("touched")
         world.warned("touched", "VaultRefused")
@@ -162,6 +165,22 @@ def test_with_the_default_pause_a_refused_pod_that_is_touched_is_not_asked_for_a
         assert secret is not None
         key = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"])).public_key()
         assert key.key_size == 2048  # type: ignore[union-attr]
+
+
+def test_what_the_role_forbids_is_told_by_field_and_vault_is_not_even_asked(world: World) -> None:
+    world.role("pods", key_type="rsa")
+    with proxying(world.vault.url) as proxy, running(world.launch(vault_url=proxy.url)):
+        world.pod("foreseen")
+        message = world.warned("foreseen", "RoleForbids")
+        print(f"preflight: {message}")
+        assert (
+            f"role pods at mount {world.mount} forbids this certificate: key_type is rsa; it must be any or ec"
+            in message
+        )
+        assert proxy.count("POST", "/sign/pods") == 0
+        world.annotate("foreseen", key_type="rsa-2048")
+        world.enrolled("foreseen")
+        assert (proxy.count("POST", "/sign/pods"), proxy.count("GET", "/roles/pods")) == (1, 1)
 
 
 def test_a_mount_that_is_missing_is_told_and_served_when_it_is_there(world: World) -> None:
