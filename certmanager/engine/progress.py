@@ -7,6 +7,7 @@ what is held up is found again after a restart, by looking at it; a roll that wa
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Final
 
 from certmanager.domain.model import Rotation
@@ -16,6 +17,9 @@ from certmanager.engine.ports import Reporter
 
 STUCK: Final = "RollStuck"
 """The reason of a roll that was begun and does not end; any other one is blocked before it begins."""
+
+AGAIN_SECONDS: Final = 60.0
+"""How often a thing that holds a workload up is told, for as long as it is the same. It is looked at more often than that."""
 
 
 class Progress:
@@ -31,6 +35,7 @@ class Progress:
         self._under_way: dict[WorkloadKey, Rotation] = {}
         self._held: dict[WorkloadKey, str] = {}
         self._seen: dict[WorkloadKey, tuple[str | None, float]] = {}
+        self._told: dict[WorkloadKey, tuple[str, frozenset[str], float]] = {}
 
     def rolling_for(self, key: WorkloadKey, restarted_for: str | None, now: float) -> float:
         """Seconds (of the monotonic clock, whose time is `now`) since the roll for that revision was seen first."""
@@ -39,6 +44,16 @@ class Progress:
             if seen is None or seen[0] != restarted_for:
                 seen = self._seen[key] = (restarted_for, now)
         return now - seen[1]
+
+    def tells(self, key: WorkloadKey, reason: str, pods: Iterable[str], now: float) -> bool:
+        """The owners of these pods are to be told: it is another reason, other pods, or a minute ago (monotonic `now`)."""
+        names = frozenset(pods)
+        with self._lock:
+            told = self._told.get(key)
+            if told is not None and told[:2] == (reason, names) and now - told[2] < AGAIN_SECONDS:
+                return False
+            self._told[key] = (reason, names, now)
+        return True
 
     def started(self, key: WorkloadKey, strategy: Rotation) -> None:
         """A roll was ordered, or a pod evicted; of the evictions of one rotation only the first is counted."""
@@ -67,6 +82,7 @@ class Progress:
         with self._lock:
             self._held.pop(key, None)
             self._seen.pop(key, None)
+            self._told.pop(key, None)
             strategy = self._under_way.pop(key, None)
         if strategy is not None:
             self._reporter.restarted(strategy, "completed")
@@ -76,6 +92,7 @@ class Progress:
         with self._lock:
             self._held.pop(key, None)
             self._seen.pop(key, None)
+            self._told.pop(key, None)
             self._under_way.pop(key, None)
 
     def held_rolls(self) -> list[HeldRoll]:

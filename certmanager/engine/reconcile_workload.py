@@ -103,8 +103,10 @@ class WorkloadReconciler:
             # It keeps no other workload waiting; one that only finishes keeps its slot until it has.
             (self._policy.slots.free if step.reason == "RollStuck" else self._policy.slots.hold)(key)
         if step.tell:
-            for item in rollout.due:
-                self._reporter.warning(item.pod, step.reason, step.message)
+            names = [item.pod.name for item in rollout.due]
+            if self.progress.tells(key, step.reason, names, self._clock.monotonic()):
+                for item in rollout.due:
+                    self._reporter.warning(item.pod, step.reason, step.message)
             self.progress.held(key, rollout.strategy, step.reason)
         else:
             self.progress.moves(key)

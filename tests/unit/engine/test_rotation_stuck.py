@@ -35,3 +35,15 @@ def test_a_pod_that_pretends_to_be_the_youngest_keeps_nobody_from_being_rolled()
     engine.intake.pods.upsert(forged)
     engine.run(62)
     assert engine.cluster.restarts == [("web", OLD)]
+
+
+def test_what_holds_a_workload_up_is_told_once_a_minute_to_each_pod_not_at_every_look() -> None:
+    engine = Rolled()
+    engine.maker.lifetime = 900.0
+    engine.set_workload(deployment(replicas=3, paused=True))
+    engine.run(60)
+    engine.reporter.warnings.clear()
+    engine.run(115)
+    paused = [name for name, reason, _ in engine.reporter.warnings if reason == "WorkloadPaused"]
+    assert 3 <= len(paused) <= 6
+    assert len(set(paused)) == 3
