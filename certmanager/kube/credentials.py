@@ -153,6 +153,9 @@ def from_kubeconfig(path: Path, context: str | None = None) -> tuple[Configurati
         )
     except ConfigException as error:
         raise ValueError(f"kubeconfig {path}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - the package checks little of what it reads; its errors may quote a token
+        rule = f"is not a kubeconfig that can be read ({type(error).__name__}); try it with kubectl"
+        raise ValueError(f"kubeconfig {path}: {rule}") from None
     return _tuned(configuration), FromConfiguration(configuration)
 
 

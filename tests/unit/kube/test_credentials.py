@@ -103,6 +103,20 @@ def test_a_kubeconfig_that_cannot_be_used_is_an_error_that_names_it(tmp_path: Pa
         from_kubeconfig(tmp_path / "empty")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"token: the-token\nusers: [\n", b"- 1\n", b"\xff\xfe\x00", b"a: *the-token\n", b"x"],
+    ids=["cut off", "a list", "not UTF-8", "an unknown alias", "a word"],
+)
+def test_a_file_that_is_no_kubeconfig_is_an_error_without_its_content(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"kubeconfig {path}: ") as raised:
+        from_kubeconfig(path)
+    assert raised.value.__cause__ is None
+    assert "the-token" not in str(raised.value)
+
+
 def test_a_kubeconfig_s_header_is_kept_for_a_while_and_dropped_when_refused(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text(KUBECONFIG)
