@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from certmanager.domain.model import Pod, Rotation, StoredSecret
-from certmanager.domain.renewal import due_at
+from certmanager.domain.renewal import EARLIEST, JITTER, due_at
 from certmanager.domain.times import parse_rfc3339
 
 ROLLABLE: Final = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet"})
@@ -140,7 +140,22 @@ def served_times(pod: Pod, secret: StoredSecret, before: float) -> Times | None:
     own, current = secret_times(pod, secret, before), served(pod, secret)
     if own is None or current is None or current.current:
         return own
-    return Times(due=0.0, urgent=current.not_after - (own.end - own.urgent), end=current.not_after)
+    first = _believed_from(pod, secret, own.end)
+    urgent = current.not_after - (own.end - own.urgent)
+    return Times(due=first, urgent=max(first, urgent), end=current.not_after)
+
+
+def _believed_from(pod: Pod, secret: StoredSecret, end: float) -> float:
+    """From when on a pod is believed that its files hold an older certificate than its Secret.
+
+    At once when the Secret was renewed. Else it has had no other one, unless somebody deleted it; a fetcher that reports
+    nonsense would have its workload rolled with every new pod, without end. What the pod may really hold was issued after
+    its creation, and is not due before this.
+    """
+    start = issued_at(secret)
+    if renewals(secret) or start is None:
+        return 0.0
+    return pod.created_at + EARLIEST * (1 - JITTER) * max(0.0, end - start)
 
 
 def planned(pod: Pod, secret: StoredSecret, before: float) -> float | None:

@@ -28,6 +28,7 @@ OWNED = pod(
     owner=Owner("apps/v1", "ReplicaSet", "web-5d4f8", "rs"), delivery=Delivery(fetcher=True, served_serial="01:02")
 )
 OUTDATED = replace(OWNED, delivery=Delivery(fetcher=True, served_serial="00:01", served_not_after=NOW + 60))
+RENEWED = secret(annotations={**secret().annotations, "renewals": "1"})
 UNROLLED = request(rotation=Rotation.NONE)
 
 TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
@@ -84,7 +85,9 @@ TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("due, to be rolled", {"pod": OWNED, "now": NOW + DAY * 0.67}, Rotate, Reason.ROTATION_DUE),
     ("due, to be rolled, urgent", {"pod": OWNED, "now": NOW + DAY * 0.84}, Issue, Reason.RENEWAL_DUE),
     ("due, rolled by nobody", {"pod": OWNED, "request": UNROLLED, "now": NOW + DAY * 0.67}, Issue, Reason.RENEWAL_DUE),
-    ("files outdated", {"pod": OUTDATED}, Rotate, Reason.ROTATION_DUE),
+    ("files outdated", {"pod": OUTDATED, "secret": RENEWED}, Rotate, Reason.ROTATION_DUE),
+    ("files that cannot be outdated", {"pod": OUTDATED}, Keep, Reason.VALID),
+    ("of a Secret made anew", {"pod": OUTDATED, "now": NOW + DAY * 0.28}, Rotate, Reason.ROTATION_DUE),
     (
         "due at once",
         {"secret": secret(bundle=bundle(leaf=leaf(not_after=NOW + 2))), "now": NOW + 3},
