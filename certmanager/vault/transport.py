@@ -160,7 +160,7 @@ class Transport:
                 preload_content=False,
                 **options,
             )
-            return Answer(response.status, response.headers, self._read(response))
+            return Answer(response.status, response.headers, _read(response, timeout or self._config.read_timeout))
         except (HTTPError, OSError, ValueError) as error:
             # Only a phrase is kept: the text of the original may quote a header.
             problem = _problem(error, self._config)
@@ -201,17 +201,18 @@ class Transport:
             headers["Content-Type"] = "application/merge-patch+json" if call.method == "PATCH" else "application/json"
         return headers
 
-    def _read(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """The body, at most 1 MiB and within the read time-out as a whole: a server that drips holds nobody up."""
-        end = time.monotonic() + self._config.read_timeout
-        found = b""
-        while piece := response.read1(65536):
-            found += piece
-            if len(found) > _MAX_BODY:
-                raise ValueError("its answer is larger than 1 MiB")
-            if time.monotonic() > end:
-                raise ValueError(f"its answer took more than {self._config.read_timeout:g} s")
-        return found
+
+def _read(response: urllib3.BaseHTTPResponse, seconds: float) -> bytes:
+    """The body, at most 1 MiB and within `seconds` as a whole: a server that drips holds nobody up."""
+    end = time.monotonic() + seconds
+    found = b""
+    while piece := response.read1(65536):
+        found += piece
+        if len(found) > _MAX_BODY:
+            raise ValueError("its answer is larger than 1 MiB")
+        if time.monotonic() > end:
+            raise ValueError(f"its answer took more than {seconds:g} s")
+    return found
 
 
 if TYPE_CHECKING:

@@ -107,6 +107,7 @@ def test_a_key_that_does_not_fit_leaves_the_old_certificate_and_the_old_token_in
     client.session.call(ASK)
     assert server.last("pki/sign/pods").token == "login-1"
     assert "does not belong" in str(client.transport.identity_problem)
+    assert None not in server.shown
     (tmp_path / "key.pem").write_bytes(new)
     client.session.tick()
     client.session.call(ASK)

@@ -6,12 +6,13 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certmanager.domain.errors import NotYet
 from certmanager.vault import AppRoleLogin, JwtLogin, KubernetesLogin, Login, TokenValue, Vault, VaultConfig, connect
-from certmanager.vault.errors import Call
+from certmanager.vault.errors import Answer, Call
 from certmanager.vault.session import LOGIN_PAUSE_SECONDS
 from tests.contract.vault_server import SERVERS, FakeVault, Reply, Seen, fake_vault, recorded
 from tests.unit.vault.builders import Clock
@@ -234,8 +235,24 @@ def test_a_vault_that_does_not_answer_the_revocation_holds_nobody_up(
     client = rig.connect(AppRoleLogin("approle", "the-role", file))
     client.session.call(ASK)
     rig.server.routes["auth/token/revoke-self"] = Reply(hang=True)
+    limits: list[object] = []
+    request = client.transport.request
+
+    def spy(*values: Any, **named: Any) -> Answer:
+        limits.append(named.get("timeout"))
+        return request(*values, **named)
+
+    monkeypatch.setattr(client.transport, "request", spy)
     client.session.close()
     assert rig.server.count("auth/token/revoke-self") == 1
+    assert limits == [0.05]
+
+
+def test_an_answer_that_drips_is_cut_off_by_the_call_s_own_limit(rig: Rig) -> None:
+    rig.server.routes["pki/sign/pods"] = Reply(200, {"data": {"text": "x" * 400}}, drip=True)
+    client = rig.connect(TokenValue("made-by-login"))
+    with pytest.raises(NotYet, match=r"took more than 0\.1 s"):
+        client.transport.request(ASK, "made-by-login", timeout=0.1)
 
 
 def test_nothing_shows_role_id_secret_id_or_wrapping_token(rig: Rig, file: Path) -> None:
