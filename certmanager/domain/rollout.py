@@ -18,10 +18,13 @@ REVISION_LABELS: Final = ("pod-template-hash", "controller-revision-hash")
 
 
 def revision(pod: Pod) -> str | None:
-    """The revision of the template that the pod was made from, or None when its owner does not say."""
+    """The revision of the template that the pod was made from, or None when its owner does not say.
+
+    A ReplicaSet's name ends in its revision, so there a relabelled pod cannot claim another one.
+    """
     for label in REVISION_LABELS:
         value = pod.labels.get(label)
-        if value:
+        if value and not (pod.owner and pod.owner.kind == "ReplicaSet" and not pod.owner.name.endswith(f"-{value}")):
             return value
     return None
 
@@ -146,7 +149,8 @@ def _roll(rollout: Rollout) -> Plan:
     workload = rollout.workload
     current = _current_revisions(rollout) - {None, workload.restarted_for}
     pending = [item for item in rollout.due if revision(item.pod) in current]
-    if pending:
+    # A second roll waits for the first: a pod that only claims to be of this workload could else have it rolled on and on.
+    if pending and (workload.settled or rollout.urgent):
         newest = max(pending, key=lambda item: (item.pod.created_at, item.pod.name))
         value = revision(newest.pod)
         if value is not None and not _behind_partition(workload, newest.pod):

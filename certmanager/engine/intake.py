@@ -200,8 +200,12 @@ class SecretSink:
 
     def upsert(self, view: StoredSecret) -> None:
         """A Secret is new or changed; our own write coming back changes nothing and costs no reconcile."""
+        old = self._intake.store.secret(view.namespace, view.name)
         if self._intake.store.put_secret(view):
             self._touch(view)
+            if old is not None and old.pod_name != view.pod_name:
+                # Somebody wrote another pod's name on it: the pod that it was made for has to hear of it.
+                self._touch(old)
 
     def delete(self, view: StoredSecret) -> None:
         """A Secret is gone."""

@@ -323,3 +323,27 @@ def test_a_partition_keeps_its_pods_and_their_owner_is_told() -> None:
     engine.deliver(pod("db-2", uid="0002abcd-uid", labels=labels, owner=owner, ready=True))
     engine.run(66)
     assert engine.cluster.restarts == [("db", "db-1")]
+
+
+def test_a_pod_that_claims_one_revision_after_the_other_rolls_its_workload_no_second_time_meanwhile() -> None:
+    engine = Rolled(replicas=0)
+    engine.set_workload(deployment("agent", kind="DaemonSet", uid="set", replicas=1))
+    owner = Owner("apps/v1", "DaemonSet", "agent", "set")
+    labels = {"app": "agent", "podcert.io/enroll": "true", "controller-revision-hash": "r1"}
+    member = engine.deliver(pod("agent-x", uid="0001abcd-uid", labels=labels, owner=owner, ready=True))
+    engine.run(62)
+    assert engine.cluster.restarts == [("agent", "r1")]
+    for version in range(2, 6):
+        claimed = labels | {"controller-revision-hash": f"r{version}"}
+        engine.intake.pods.upsert(replace(member, labels=claimed, resource_version=100 + version))
+        engine.run(2)
+    assert engine.cluster.restarts == [("agent", "r1")]
+
+
+def test_a_replica_that_claims_another_revision_than_its_replica_sets_rolls_nobody() -> None:
+    engine = Rolled(replicas=1)
+    [member] = engine.intake.store.pods()
+    claimed = dict(member.labels) | {"pod-template-hash": "forged"}
+    engine.intake.pods.upsert(replace(member, labels=claimed, resource_version=99))
+    engine.run(70)
+    assert engine.cluster.restarts == []

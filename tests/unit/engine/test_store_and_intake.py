@@ -177,6 +177,16 @@ def test_a_foreign_change_of_our_secret_touches_its_pod_and_its_role() -> None:
     assert keys(intake) == {WEB, WEB_ROLE}
 
 
+def test_a_secret_whose_pods_name_was_taken_off_touches_the_pod_that_it_was_made_for() -> None:
+    intake, _ = make()
+    intake.pods.upsert(pod())
+    written = secret(pod())
+    intake.store.put_secret(written)
+    keys(intake)
+    intake.secrets.upsert(replace(written, pod_name="", resource_version=21))
+    assert WEB in keys(intake)
+
+
 def test_the_indexes_of_pods_follow_their_labels_and_accounts() -> None:
     store = Store()
     store.put_pod(pod())
