@@ -186,9 +186,10 @@ class Scenario:
             "get", "--raw", "/api/v1/namespaces/podcert/services/certificate-manager:metrics/proxy/metrics"
         )
 
-    def metric(self, name: str) -> int:
-        """How many series of that name the manager shows now."""
-        return sum(line.startswith((name + "{", name + " ")) for line in self.metrics().splitlines())
+    def series(self, name: str) -> list[float]:
+        """The values of all series of that name that the manager shows now."""
+        lines = [line for line in self.metrics().splitlines() if line.startswith((name + "{", name + " "))]
+        return [float(line.rpartition(" ")[2]) for line in lines]
 
     def explain(self) -> str:
         """What a person would look at when something does not start: pods, recent Events, logs."""

@@ -170,17 +170,18 @@ def test_what_a_dockerfile_copies_is_read_from_it(tmp_path: Path) -> None:
 def test_an_images_record_follows_its_sources(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "record", lambda: "base-1")
     dockerfile = paths.REPOSITORY / images.SOURCES[name].dockerfile
-    for path in images.copied(dockerfile):
-        (tmp_path / path).mkdir(parents=True, exist_ok=True) if not path.endswith(".py") else None
-    for path in images.copied(dockerfile):
-        file = tmp_path / path if path.endswith(".py") else tmp_path / path / "file.py"
+    files = [
+        tmp_path / path if path.endswith(".py") else tmp_path / path / "file.py" for path in images.copied(dockerfile)
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("one")
     first = images._record(name, tmp_path)
     (tmp_path / "unrelated.py").write_text("two")
     assert images._record(name, tmp_path) == first
-    for file in tmp_path.glob("*/file.py"):
+    for file in files:
         file.write_text("two")
-    assert (images._record(name, tmp_path) == first) == (not images.copied(dockerfile))
+    assert (images._record(name, tmp_path) == first) == (not files)
 
 
 def test_an_unknown_image_is_refused_with_the_known_names() -> None:
