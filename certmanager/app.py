@@ -6,10 +6,11 @@ and with them the first keys come. Order of the end: no more keys, work in hand,
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -85,7 +86,7 @@ class Manager:
         namespaces = settings.namespaces or None
         reader = SecretReader()
         roles = KubeRoleStore(client, namespaces)
-        ca = Counted(self._vault.pki, self.metrics)
+        ca = Counted(self._vault.pki, self.metrics, lambda: self._vault.circuit.error is not None)
         secrets, preflight = KubeSecretStore(client, reader), self._vault.preflight
         ports = PodPorts(ca, X509KeyMaker(), secrets, KubePods(client), self._reporter, preflight)
         self._policy = _policy_file(settings, self._policy_told)
@@ -182,19 +183,23 @@ class Manager:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The port `CertificateAuthority`, with every call counted by operation and result."""
+    """The port `CertificateAuthority`, with every call to Vault counted by operation and result.
+
+    While `away` says so, the client answers by itself without a call, and nothing is counted.
+    """
 
     ca: CertificateAuthority
     metrics: metrics.Metrics
+    away: Callable[[], bool]
 
     def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
         """See `CertificateAuthority.sign`."""
-        with _Count(self.metrics, "sign"):
+        with self._count("sign"):
             return self.ca.sign(mount, role, csr, ttl)
 
     def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
         """See `CertificateAuthority.issue`."""
-        with _Count(self.metrics, "issue"):
+        with self._count("issue"):
             return self.ca.issue(mount, role, names, ttl)
 
     def anchors(self, mount: str) -> tuple[str, ...]:
@@ -205,20 +210,19 @@ class Counted:
         """See `CertificateAuthority.known_anchors`."""
         return self.ca.known_anchors(mount)
 
-
-class _Count:
-    """Counts one request: `ok`, or the reason of the expected error that ended it."""
-
-    def __init__(self, counters: metrics.Metrics, operation: str) -> None:
-        self._counters = counters
-        self._operation = operation
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
-        status = "ok" if error is None else error.reason if isinstance(error, PodcertError) else "bug"
-        self._counters.vault_request(self._operation, status)
+    @contextlib.contextmanager
+    def _count(self, operation: str) -> Iterator[None]:
+        """Counts one call: `ok`, or the reason of the expected error that ended it."""
+        asked, status = not self.away(), "bug"
+        try:
+            yield
+            status = "ok"
+        except PodcertError as error:
+            status = error.reason
+            raise
+        finally:
+            if asked:
+                self.metrics.vault_request(operation, status)
 
 
 def run(settings: Settings) -> int:
