@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.cluster import children
 from tests.cluster.oci import Image, Store
 from tests.cluster.paths import ClusterError, temporary
+from tests.cluster.progress import say
 
 FROM = "FROM ${PYTHON_IMAGE}\n"
 # No service of a package is started: there is nothing to run it in.
@@ -48,11 +49,14 @@ def add(store: Store, base: Image, names: Iterable[str], dockerfile: Path, conte
         places = [f"-oDir::State::status={status}", f"-oDir::Cache::archives={archives}", "-oDebug::NoLocking=true"]
         places += ["-oDir::Cache::pkgcache=", "-oDir::Cache::srcpkgcache="]
         only = ["--yes", "--quiet", "--no-install-recommends", "--download-only"]
+        command = ["apt-get", *places, *only, "install", *names]
         try:
-            children.run(["apt-get", *places, *only, "install", *names])
-        except ClusterError as error:
-            message = f"{error}; if a package is not found, run apt-get update"
-            raise ClusterError(message) from None
+            children.run(command)
+        except ClusterError:
+            # A machine that has never asked its mirror knows no packages, one that asked long ago knows old ones.
+            say("apt-get update: the machine's list of packages is empty or old")
+            children.run(["apt-get", "update", "-qq"])
+            children.run(command)
         (context / "debs").mkdir()
         for deb in archives.glob("*.deb"):
             deb.rename(context / "debs" / deb.name)
