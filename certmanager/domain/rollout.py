@@ -150,7 +150,7 @@ def _roll(rollout: Rollout) -> Plan:
     current = _current_revisions(rollout) - {None, workload.restarted_for}
     pending = [item for item in rollout.due if revision(item.pod) in current]
     # A second roll waits for the first: a pod that only claims to be of this workload could else have it rolled on and on.
-    if pending and (workload.settled or rollout.urgent):
+    if pending and (workload.settled or workload.restarted_for is None or rollout.urgent):
         newest = max(pending, key=lambda item: (item.pod.created_at, item.pod.name))
         value = revision(newest.pod)
         if value is not None and not _behind_partition(workload, newest.pod):
