@@ -35,7 +35,7 @@ class Sources:
 
     Attributes:
         roles: the ServiceAccounts, as (namespace, name), that have a Role of ours. May raise `NotYet`, `Refused`.
-        anchors: reads the trust anchors of the mounts in use. May raise `NotYet`, `Refused`.
+        anchors: reads the trust anchors of the mounts in use, compared with those read before. May raise `NotYet`, `Refused`.
         policy: looks whether another policy is in force, so that every pod is to be looked at again.
     """
 
@@ -57,6 +57,8 @@ class Producers:
         self._next_roles = 0.0
         self._next_anchors = 0.0
         self._next_policy = 0.0
+        self._next_resync = 0.0
+        self._anchors: object = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producers", daemon=True)
 
@@ -78,6 +80,9 @@ class Producers:
     def step(self) -> None:
         """Whatever is due now."""
         now = self._clock.monotonic()
+        if now >= self._next_anchors:
+            # Before the lists are complete too: then the first look at every pod judges by the anchors already.
+            self._next_anchors = now + (RESYNC_SECONDS if self._read_anchors() else RETRY_SECONDS)
         if not self._intake.synced:
             return
         if now >= self._next_policy:
@@ -90,8 +95,10 @@ class Producers:
             self._intake.add(self._timers.overdue(self._clock.now()))
         if now >= self._next_roles:
             self._next_roles = now + (RESYNC_SECONDS if self._look_at_roles() else RETRY_SECONDS)
-        if now >= self._next_anchors:
-            self._next_anchors = now + (RESYNC_SECONDS if self._read_anchors() else RETRY_SECONDS)
+        if now >= self._next_resync:
+            if self._next_resync > 0:
+                self._intake.resync()
+            self._next_resync = now + RESYNC_SECONDS
 
     def _look_at_roles(self) -> bool:
         try:
@@ -104,16 +111,19 @@ class Producers:
 
     def _read_anchors(self) -> bool:
         try:
-            self._sources.anchors()
+            found = self._sources.anchors()
         except PodcertError:
             # Vault is away; the circuit says so elsewhere, and Secrets are kept as they are until it answers.
             return False
-        self._intake.resync()
+        if found != self._anchors and self._intake.synced:
+            self._intake.resync()
+        self._anchors = found
         return True
 
     def _run(self) -> None:
-        while not self._stop.wait(STEP_SECONDS):
+        while not self._stop.is_set():
             try:
                 self.step()
             except Exception as error:  # noqa: BLE001 - a bug here must not end the net under the timers
                 self._reporter.bug("producers", error)
+            self._stop.wait(STEP_SECONDS)

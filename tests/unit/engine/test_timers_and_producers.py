@@ -176,10 +176,33 @@ class Bench:
         return answer
 
 
-def test_nothing_is_asked_before_the_lists_are_complete() -> None:
+def test_before_the_lists_are_complete_only_the_anchors_are_read_and_nothing_is_queued() -> None:
     bench = Bench()
     bench.producers.step()
-    assert bench.calls == []
+    assert bench.calls == ["anchors"]
+    assert bench.taken() == set()
+
+
+def test_anchors_that_were_known_before_the_lists_cause_no_second_look() -> None:
+    bench = Bench()
+    bench.producers.step()
+    bench.sync()
+    bench.taken()
+    bench.producers.step()
+    assert WEB not in bench.taken()
+
+
+def test_every_pod_is_looked_at_again_after_minutes() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.producers.step()
+    bench.taken()
+    bench.clock.advance(RESYNC_SECONDS)
+    bench.producers.step()
+    assert WEB in bench.taken()
+    bench.clock.advance(RESYNC_SECONDS - 1)
+    bench.producers.step()
+    assert WEB not in bench.taken()
 
 
 def test_a_role_that_nobody_owns_any_more_is_looked_at() -> None:
@@ -220,13 +243,13 @@ def test_sources_that_fail_are_asked_again_soon_and_those_that_answer_after_minu
     bench.clock.advance(RETRY_SECONDS)
     bench.failing = False
     bench.producers.step()
-    assert bench.calls == ["roles", "anchors"] * 2
+    assert bench.calls == ["anchors", "roles"] * 2
     bench.clock.advance(RETRY_SECONDS)
     bench.producers.step()
-    assert bench.calls == ["roles", "anchors"] * 2
+    assert bench.calls == ["anchors", "roles"] * 2
     bench.clock.advance(RESYNC_SECONDS)
     bench.producers.step()
-    assert bench.calls == ["roles", "anchors"] * 3
+    assert bench.calls == ["anchors", "roles"] * 3
 
 
 def test_the_sweep_makes_the_jobs_of_what_has_come_near() -> None:
