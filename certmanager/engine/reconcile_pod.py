@@ -26,8 +26,6 @@ from certmanager.x509.inspect import fingerprints
 
 REFUSAL_SECONDS = 300.0
 """After a `no`, the same request is not sent again before this, unless `Policy` says otherwise."""
-COLLECT_SECONDS = 5.0
-"""How long the garbage collector gets before we look whether a Secret without a pod is ours to delete."""
 ROTATING_SECONDS = 5.0
 """How often a pod that waits for its successor has its workload looked at, beside the workload's own pace."""
 LOOP_SECONDS = 30.0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from certmanager.domain.model import KeyType, Mode, Rotation
-from certmanager.domain.request import Defaults
 from certmanager.domain.rotation import CertificateFact
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
@@ -17,6 +15,7 @@ from certmanager.engine.store import Store
 from certmanager.engine.timers import Timers
 from certmanager.engine.windows import Window
 from certmanager.engine.workers import Reconcilers, Workers
+from tests.unit.domain.builders import DEFAULTS
 from tests.unit.engine.fakes import (
     FakeApi,
     FakeClock,
@@ -26,20 +25,6 @@ from tests.unit.engine.fakes import (
     FakeReporter,
     FakeVault,
     FakeWorkloads,
-)
-
-DEFAULTS = Defaults(
-    mode=Mode.SIGN,
-    key_type=KeyType.EC_256,
-    mount="pki",
-    sign_role="pods",
-    issue_role="pods-issue",
-    ttl=None,
-    rotation=Rotation.RESTART,
-    renew_before_fraction=1 / 3,
-    cluster_domain="cluster.local",
-    trust_domain=None,
-    roles=frozenset({"pods", "pods-issue"}),
 )
 
 

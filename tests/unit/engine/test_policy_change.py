@@ -12,7 +12,8 @@ from certmanager.domain.model import Pod
 from certmanager.engine.reconcile_pod import Policy
 from certmanager.policy.file import PolicyFile
 from certmanager.policy.source import TermsSource
-from tests.unit.engine.bench import DEFAULTS, Engine
+from tests.unit.domain.builders import DEFAULTS
+from tests.unit.engine.bench import Engine
 from tests.unit.engine.builders import pod, service
 
 SECRET = ("default", "web-cert-12345678")
