@@ -63,15 +63,19 @@ def served(pod: Pod, secret: StoredSecret) -> Served | None:
         return None
     leaf = secret.bundle.leaf
     delivery = pod.delivery
-    if not one_shot(pod) or delivery.served_serial is None or _digits(delivery.served_serial) == _digits(leaf.serial):
+    if not one_shot(pod) or delivery.served_serial is None or same_serial(delivery.served_serial, leaf.serial):
         return Served(current=True, started_at=start, not_before=leaf.not_before, not_after=leaf.not_after)
     end = delivery.served_not_after if delivery.served_not_after is not None else start
     return Served(current=False, started_at=end, not_before=end, not_after=end)
 
 
+def same_serial(one: str, other: str) -> bool:
+    """Whether two texts are the same serial number. Other fetchers write it as openssl does, in upper case without colons:
+    taken for another certificate's, it would have the workload rolled for every new pod, without end."""
+    return _digits(one) == _digits(other)
+
+
 def _digits(serial: str) -> str:
-    """A serial number as hexadecimal digits. Other fetchers write it as openssl does, in upper case without colons: taken
-    for another certificate's, it would have the workload rolled for every new pod, without end."""
     return serial.replace(":", "").lower().lstrip("0")
 
 

@@ -5,9 +5,6 @@ Of a Secret only the metadata is asked for: no key comes to the machine of whoev
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from certmanager.domain.errors import NotFound, PodcertError
 from certmanager.domain.model import Pod, Service, StoredSecret
 from certmanager.domain.names import secret_name
@@ -16,23 +13,6 @@ from certmanager.kube.client import METADATA_ONLY, KubeClient, Options, namespac
 from certmanager.kube.fields import mappings
 from certmanager.kube.namespaces import NamespaceLabels
 from certmanager.kube.pods import KubePods
-
-
-def kubeconfig(named: Path | None, environment: Mapping[str, str], home: Path) -> Path | None:
-    """The kubeconfig that kubectl would use: as named, KUBECONFIG, or the one in the home folder; None without any.
-
-    Raises:
-        ValueError: KUBECONFIG names several files.
-    """
-    if named is not None:
-        return named
-    given = [part for part in environment.get("KUBECONFIG", "").split(":") if part]
-    if len(given) > 1:
-        raise ValueError("KUBECONFIG names several files; name one by --kubeconfig")
-    if given:
-        return Path(given[0])
-    usual = home / ".kube" / "config"
-    return usual if usual.is_file() else None
 
 
 class Cluster:

@@ -12,10 +12,11 @@ from certmanager.domain.explain import Explanation, explain
 from certmanager.domain.model import Service
 from certmanager.domain.policy import IdentityPolicy
 from certmanager.domain.terms import Defaults
-from certmanager.explain.cluster import Cluster, kubeconfig
+from certmanager.explain.cluster import Cluster
 from certmanager.explain.manifest import Manifest, ManifestError, Subject, read_manifest
 from certmanager.explain.text import as_dict, as_text
 from certmanager.kube.client import KubeClient
+from certmanager.kube.kubeconfig import kubeconfig
 from certmanager.policy.file import NO_POLICY, load_policy
 from certmanager.policy.parse import PolicyError
 from certmanager.settings import SettingsError, load
