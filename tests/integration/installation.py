@@ -32,7 +32,7 @@ KUSTOMIZATIONS = sorted(
 PLAIN = sorted(
     path.relative_to(MANIFESTS).as_posix()
     for path in MANIFESTS.rglob("*.yaml")
-    if path.relative_to(MANIFESTS).parts[0] not in {"base", "components", "overlays", "monitoring"}
+    if path.relative_to(MANIFESTS).parts[0] not in {"base", "components", "overlays", "monitoring", "vault"}
 )
 """Everything that `kubectl apply -f` takes on any cluster; monitoring/ is for Prometheus and its operator."""
 RIGHTS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
