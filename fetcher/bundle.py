@@ -1,17 +1,19 @@
 """From a Secret, as the API server sends it, to the three PEM texts that are to become files: whose, and complete?
 
 It stands between `wait`, which brings Secrets, and `publish`, which writes files. Whether key, certificate and anchors
-belong together is the question of `verify`.
+belong together is the question of `verify`. A seed directory, where there is one, holds the same as a mounted Secret.
 """
 
 import binascii
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fetcher.errors import NotYetError, Waiting
 
 MANAGED_LABEL = "podcert.io/managed"
 POD_UID_ANNOTATION = "podcert.io/pod-uid"
+_MAX_SEED_BYTES = 1024 * 1024  # as much as a whole Secret may hold
 Json = dict[str, Any]
 
 
@@ -56,10 +58,41 @@ def decode(secret: Json) -> Bundle:
         anchors=_decoded(data, "ca.crt"),
         resource_version=str(_object(secret.get("metadata")).get("resourceVersion", "")),
     )
+    return _certificates_only(bundle)
+
+
+def seed(directory: Path) -> Bundle:
+    """Return the Bundle in `directory`, a mounted Secret of type kubernetes.io/tls with its CA as `ca.crt`.
+
+    Raises NotYetError, naming the file. The files may be swapped between two reads: `verify` finds out.
+    """
+    return _certificates_only(
+        Bundle(
+            certificate=_read(directory / "tls.crt"),
+            key=_read(directory / "tls.key"),
+            anchors=_read(directory / "ca.crt"),
+        )
+    )
+
+
+def _certificates_only(bundle: Bundle) -> Bundle:
     for name, pem in (("tls.crt", bundle.certificate), ("ca.crt", bundle.anchors)):
         if b"PRIVATE KEY" in pem:  # its file will be readable by everybody in the pod
             raise _invalid(f"its {name} holds a private key; it must hold certificates only")
     return bundle
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_SEED_BYTES + 1)
+    except OSError as error:
+        problem = error.strerror or type(error).__name__
+    else:
+        if content.strip() and len(content) <= _MAX_SEED_BYTES:
+            return content
+        problem = f"larger than {_MAX_SEED_BYTES} bytes" if content.strip() else "empty"
+    raise NotYetError(Waiting.INVALID, f"{path} cannot be used: {problem}; it must hold PEM")
 
 
 def _decoded(data: Json, name: str) -> bytes:

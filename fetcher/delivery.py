@@ -18,11 +18,12 @@ _MAX_MESSAGE = 4096  # bytes; the kubelet cuts there
 
 @dataclass(frozen=True)
 class Delivered:
-    """What the files hold now; `swapped` is false if they held it before."""
+    """What the files hold now; `swapped` is false if they held it before, `seed` true if it is not the pod's own."""
 
     leaf: verify.Leaf
     version: str
     swapped: bool
+    seed: bool = False
 
 
 def deliver(secret: Json, options: Settings) -> Delivered:
@@ -31,18 +32,35 @@ def deliver(secret: Json, options: Settings) -> Delivered:
     Raises NotYetError when the Secret is not this pod's or its bundle fails, VolumeError when it cannot be written.
     """
     bundle.require_own(secret, options.uid)
-    decoded = bundle.decode(secret)
+    return _publish(bundle.decode(secret), options)
+
+
+def sow(directory: Path, options: Settings) -> Delivered:
+    """Publish the files of the seed `directory` if they prove good: what is served until the pod's Secret is there.
+
+    Raises NotYetError when one is missing or they fail, also because they have expired; VolumeError as `deliver`.
+    """
+    try:
+        return _publish(bundle.seed(directory), options, seed=True)
+    except NotYetError as reason:
+        text = str(reason).replace("the Secret is there, but its", f"the seed in {directory} cannot be used: its")
+    raise NotYetError(Waiting.INVALID, text)
+
+
+def _publish(contents: bundle.Bundle, options: Settings, *, seed: bool = False) -> Delivered:
     volume = options.directory
-    files = {"cert.pem": decoded.certificate, "key.pem": decoded.key, "ca-cert.pem": decoded.anchors}
+    files = {"cert.pem": contents.certificate, "key.pem": contents.key, "ca-cert.pem": contents.anchors}
     present = publish.published(volume)
     if options.refresh and present and publish.holds(volume, files):
-        return Delivered(_verified(present), decoded.resource_version, swapped=False)
+        return Delivered(_verified(present), contents.resource_version, swapped=False, seed=seed)
     with publish.staged(volume, files) as staged:
         leaf = _verified(staged.path)
         if options.refresh and present is None:
             staged.needs_no_reload()
+        if seed:
+            staged.is_seed()
         staged.commit()
-    return Delivered(leaf, decoded.resource_version, swapped=True)
+    return Delivered(leaf, contents.resource_version, swapped=True, seed=seed)
 
 
 def inspect(volume: Path) -> verify.Leaf:
@@ -63,10 +81,13 @@ def inspect(volume: Path) -> verify.Leaf:
 def termination_message(secret: str, delivered: Delivered, reload: str | None = None) -> bytes:
     """Return the line by which the manager learns, through the pod's status, which certificate the files hold.
 
-    `reload` is why the application could not be told of them (200 characters at most are kept).
+    `reload` is why the application could not be told of them (200 characters at most are kept). Of a seed nothing is
+    said: it is not the pod's certificate.
     """
     leaf = delivered.leaf
     fields = {"serial": leaf.serial, "notAfter": leaf.not_after, "secret": secret, "resourceVersion": delivered.version}
+    if delivered.seed:
+        fields = {"secret": secret}
     if reload is not None:
         fields["reload"] = reload[:200]
     return (json.dumps(fields) + "\n").encode()[:_MAX_MESSAGE]

@@ -6,6 +6,7 @@ It is how the kubelet publishes Secrets (k8s.io/kubernetes/pkg/volume/util/atomi
     ..data -> ..2026_11_22_13_21_16.0f3a9c41        what is swapped
     ..2026_11_22_13_21_16.0f3a9c41/cert.pem        the file
     ..reloaded -> ..2026_11_22_13_21_16.0f3a9c41        what the application has been told of (a sidecar's note)
+    ..seed -> ..2026_11_22_13_21_16.0f3a9c41        what is not the pod's own certificate (the other note)
 
 A reader that opens `..data` once and both files through that handle never gets a key and a certificate that do not
 belong together. Modes are set before anything is visible (kubernetes/kubernetes#114461). It is the end of the path.
@@ -29,6 +30,7 @@ _DATA = "..data"
 _NEW_DATA = "..data_tmp"
 _NEW_LINK = "..link_tmp"
 _RELOADED = "..reloaded"  # points to the version that the application has been told of; a file would not be swapped so
+_SEED = "..seed"  # points to a version that came from the seed directory, not from the pod's Secret
 _VERSION = re.compile(r"\.\.\d{4}(_\d\d){5}\.[0-9a-f]{8}")
 
 
@@ -53,6 +55,11 @@ class Staged:
         """Note, before the `commit`, that nobody has read earlier files: the application is yet to start."""
         with _explained(self.volume):
             _point(self.volume / _RELOADED, self.path.name, self.volume / _NEW_LINK)
+
+    def is_seed(self) -> None:
+        """Note, before the `commit`, that these files are the seed's: they make way for the pod's own."""
+        with _explained(self.volume):
+            _point(self.volume / _SEED, self.path.name, self.volume / _NEW_LINK)
 
 
 @contextlib.contextmanager
@@ -90,10 +97,12 @@ def holds(volume: Path, files: Mapping[str, bytes]) -> bool:
 
 def is_reloaded(volume: Path) -> bool:
     """True if the application has been told of the visible files, or started with them: kept in the volume."""
-    try:
-        return str((volume / _RELOADED).readlink()) == _current(volume)
-    except OSError:
-        return False
+    return _noted(volume, _RELOADED)
+
+
+def is_seed(volume: Path) -> bool:
+    """True if the visible files are the seed's, not those of a pod's Secret: kept in the volume."""
+    return _noted(volume, _SEED)
 
 
 def remember_reload(volume: Path) -> None:
@@ -146,6 +155,13 @@ def _point(link: Path, target: str, temporary: Path) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.rename(link)
+
+
+def _noted(volume: Path, note: str) -> bool:
+    try:
+        return str((volume / note).readlink()) == _current(volume)
+    except OSError:
+        return False
 
 
 def _current(volume: Path) -> str | None:

@@ -50,6 +50,11 @@ OPTIONS = (
         "PODCERT_REFRESH", "false", "stay as a sidecar and follow the Secret: true or false; the flag alone means true"
     ),
     Option("PODCERT_RELOAD_TIMEOUT", "60s", "how long a sidecar tries to reload the application before it ends"),
+    Option(
+        "PODCERT_SEED_DIR",
+        "",
+        "a sidecar's certificate until the pod's own is there: a directory with tls.crt, tls.key and ca.crt",
+    ),
     Option("PODCERT_TERMINATION_LOG", "/dev/termination-log", "where serial and expiry are written for the manager"),
     Option("PODCERT_MESSAGE_INTERVAL", "5s", "how often it is said what is waited for"),
     Option("PODCERT_REQUEST_TIMEOUT", "10s", "how long one answer of the API server may take"),
@@ -77,6 +82,7 @@ class Settings:
     refresh: bool
     action: "Action | None"
     reload_timeout: float
+    seed: Path | None = None
 
 
 def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -90,6 +96,13 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         raise SettingsError(
             "PODCERT_REFRESH is false; it must be true where --signal, --http or --exec is given: a fetcher that ends "
             "reloads nothing; add --refresh, and restartPolicy: Always to this container"
+        )
+    if values["PODCERT_SEED_DIR"] and not refresh:
+        raise _wrong(
+            values,
+            "PODCERT_SEED_DIR",
+            "left out where PODCERT_REFRESH is not true: nobody would replace the seed",
+            "take it out, or add --refresh, and restartPolicy: Always to this container",
         )
     pod, uid = _pod(values), _uid(values)
     return Settings(
@@ -112,6 +125,7 @@ def read(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         refresh=refresh,
         action=action,
         reload_timeout=_duration(values, "PODCERT_RELOAD_TIMEOUT"),
+        seed=_path(values, "PODCERT_SEED_DIR") if values["PODCERT_SEED_DIR"] else None,
     )
 
 

@@ -71,13 +71,22 @@ class Backoff:
         return max(_FLOOR_S, pause, reason.retry_after or 0.0)
 
 
+def _nothing() -> None:
+    """What a caller does about a Secret that cannot be read, unless it says otherwise."""
+
+
 def secrets(
-    source: Source, progress: Progress, clock: Clock, patience: Callable[[], float] = lambda: 0.0
+    source: Source,
+    progress: Progress,
+    clock: Clock,
+    patience: Callable[[], float] = lambda: 0.0,
+    missed: Callable[[], None] = _nothing,
 ) -> Iterator[Json]:
     """Yield the Secret whenever it is there or has changed, and again at each new watch; never ends by itself.
 
     The same state can come twice: a certificate that is not valid yet may be valid at the next look.
     `patience` is the longest pause in seconds that whoever takes the Secrets can stand by now (see `Backoff`).
+    `missed` is called whenever the Secret could not be read, before the pause; what it raises ends the loop.
     """
     backoff = Backoff(clock.now(), clock.random, patience)
     while True:
@@ -86,6 +95,7 @@ def secrets(
             try:
                 secret = source.get()
             except NotYetError as reason:
+                missed()
                 if reason.waiting is not Waiting.ABSENT:
                     raise
                 progress.failed(reason)

@@ -83,9 +83,10 @@ def test_an_ipv6_address_may_have_brackets(environment: dict[str, str], host: st
 
 def test_every_option_has_a_flag_that_is_stronger(environment: dict[str, str]) -> None:
     flags = [part for o in settings.OPTIONS for part in (o.flag, environment.get(o.variable, o.default or "1s"))]
-    flags[flags.index("--secret-name") + 1] = "by-flag"
+    for flag, value in (("--secret-name", "by-flag"), ("--refresh", "true"), ("--seed-dir", "/seed")):
+        flags[flags.index(flag) + 1] = value
     read = settings.read(flags, environment | {"PODCERT_SECRET_NAME": "by-variable"})
-    assert (read.secret, read.timeout) == ("by-flag", 1.0)
+    assert (read.secret, read.timeout, read.refresh, read.seed) == ("by-flag", 1.0, True, Path("/seed"))
 
 
 @pytest.mark.parametrize(

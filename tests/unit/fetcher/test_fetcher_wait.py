@@ -173,3 +173,12 @@ def test_when_the_files_are_there_each_kind_of_failure_is_said_at_once_and_then_
     hands.progress.failed(NotYetError(Waiting.ABSENT, "gone"))
     following = "following Secret shop/server-0-cert-3f2a9c41; the files stay as they are: "
     assert hands.lines[1:] == [following + "away"] * 3 + [following + "gone"]
+
+
+def test_each_read_that_brings_no_secret_is_told_to_who_has_something_else_to_show() -> None:
+    hands = Hands()
+    reads = iter([NotYetError(Waiting.FORBIDDEN, "no"), NotYetError(Waiting.ABSENT, "no"), SECRET])
+    missed: list[float] = []
+    source = Script(hands, reads, list, 2.0)
+    list(islice(secrets(source, hands.progress, hands.clock, missed=lambda: missed.append(hands.time)), 1))
+    assert missed == [0.0, 0.05]
