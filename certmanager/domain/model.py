@@ -227,6 +227,8 @@ class StoredSecret:
         owner_uids: uids in its ownerReferences.
         annotations: the `podcert.io/…` ones, without the prefix.
         bundle: facts of its files, or None when they could not be read; `problem` then says why, without any content.
+        finalizers: who has to do something before it may vanish.
+        deleting_since: when it was deleted, seconds since the epoch; finalizers alone keep it. None while it was not.
     """
 
     namespace: str
@@ -240,6 +242,8 @@ class StoredSecret:
     annotations: Mapping[str, str]
     bundle: Bundle | None
     problem: str | None = None
+    finalizers: tuple[str, ...] = ()
+    deleting_since: float | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -299,7 +303,8 @@ class Signed:
 class SecretWrite:
     """A Secret to be created or replaced. Labels, type and ownerReference follow from the pod.
 
-    `annotations` is without the prefix `podcert.io/`; `pod` and `pod-uid` are added by the store.
+    `annotations` is without the prefix `podcert.io/`; `pod` and `pod-uid` are added by the store. `finalizers` are all that
+    it is to have.
     """
 
     pod: Pod
@@ -307,3 +312,4 @@ class SecretWrite:
     annotations: Mapping[str, str]
     material: Material
     bundle: Bundle
+    finalizers: tuple[str, ...] = ()

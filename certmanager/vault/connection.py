@@ -14,6 +14,7 @@ from certmanager.vault.errors import Call
 from certmanager.vault.login import Login
 from certmanager.vault.pki import VaultPki
 from certmanager.vault.preflight import RolePreflight
+from certmanager.vault.revoke import VaultRevoker
 from certmanager.vault.session import VaultSession
 from certmanager.vault.transport import Transport
 
@@ -40,13 +41,15 @@ class Hooks:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """The client: `pki` is the engine's `CertificateAuthority`, `preflight` its `Preflight`, `session` serves other paths.
+    """The client: `pki` is the engine's `CertificateAuthority`, `preflight` its `Preflight`, `revoker` its `Revoker`; `session`
+    serves other paths.
 
     `heartbeat` drives the probe and the renewals from `start` to `stop`.
     """
 
     pki: VaultPki
     preflight: RolePreflight
+    revoker: VaultRevoker
     session: VaultSession
     circuit: Circuit
     transport: Transport
@@ -83,4 +86,5 @@ def connect(config: VaultConfig, login: Login, hooks: Hooks | None = None, monot
     session = VaultSession(transport, login, circuit, monotonic, hooks.on_recovered)
     preflight = RolePreflight(session, monotonic, hooks.on_recovered)
     heartbeat.drive(transport.refresh, circuit.step, session.tick, preflight.step)
-    return Vault(VaultPki(session, monotonic), preflight, session, circuit, transport, heartbeat)
+    pki, revoker = VaultPki(session, monotonic), VaultRevoker(session)
+    return Vault(pki, preflight, revoker, session, circuit, transport, heartbeat)

@@ -1,0 +1,291 @@
+"""What is to be revoked now, what later, what never, and whether our Secret has to outlive its pod for it.
+
+In the flow: gather → *plan* → Vault → the Secret without what is done. All the state is on the Secret: the finalizer keeps it
+until its certificate is revoked, and the annotation `podcert.io/superseded` holds the certificates that were replaced in it.
+A certificate is revoked only when nothing serves it any more, except when somebody asked for it at once. Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Final
+
+from certmanager.domain.advice import MOUNT_SECONDS
+from certmanager.domain.model import PREFIX, Pod, Rotation, StoredSecret
+from certmanager.domain.rotation import one_shot, replaces_pods, same_serial
+from certmanager.domain.times import parse_rfc3339
+
+FINALIZER: Final = PREFIX + "revoke"
+"""On our Secrets where revocation is asked for: the API server keeps them until we have revoked and taken it away."""
+
+REVOKE_NOTE: Final = "revoke"
+"""Annotation: `<serial>`, or `<serial>,now`: somebody asks for the revocation of that certificate."""
+RENEW_NOTE: Final = "renew"
+"""Annotation: `<serial>`: somebody asks for a new certificate in the place of that one."""
+REVOKED_NOTE: Final = "revoked"
+"""Annotation: `<serial>` of the Secret's own certificate, which is revoked already."""
+SUPERSEDED_NOTE: Final = "superseded"
+"""Annotation: the certificates that were replaced in the Secret and are not revoked yet (JSON)."""
+
+MAX_OLD: Final = 8
+"""Certificates that wait in one Secret. More come only while Vault issues and forbids to revoke; the one that ends first goes."""
+
+MAX_NOTE: Final = 64 * 1024
+"""Characters of the annotation that are looked at: eight certificates have half of that at most (RSA, 4096 bits)."""
+
+END_SECONDS: Final = 60.0
+"""A certificate that ends within this is left to end: who looks at a CRL or asks by OCSP at all does so at longer intervals."""
+
+
+class RevokeWhen(StrEnum):
+    """What the administrator may ask for."""
+
+    DELETED = "deleted"
+    ROTATED = "rotated"
+
+
+@dataclass(frozen=True, slots=True)
+class OldLeaf:
+    """A certificate that was replaced in its Secret.
+
+    Attributes:
+        serial: lower-case hex with colons.
+        mount: the PKI mount that it comes from.
+        not_after, since: its end, and when it was replaced; seconds since the epoch.
+        certificate: its DER in base64.
+        proof: signature by its own key in base64: nobody can have another one's certificate revoked by writing it here.
+        asked: somebody asked for its revocation; else the administrator's setting does.
+    """
+
+    serial: str
+    mount: str
+    not_after: float
+    since: float
+    certificate: str
+    proof: str
+    asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """All that a plan is made from.
+
+    Attributes:
+        secret: ours.
+        pod: the very pod that it was made for, by uid, as long as it lives and is not finished; None when it is gone.
+        enrolled: the living pod takes part still.
+        when: what the administrator asks for in the namespace.
+        rotation: the living pod's strategy.
+        overdue: the Secret's own certificate was due for replacement when the Secret was deleted.
+        now: seconds since the epoch.
+    """
+
+    secret: StoredSecret
+    pod: Pod | None
+    enrolled: bool
+    when: frozenset[RevokeWhen]
+    rotation: Rotation
+    overdue: bool
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One certificate that is to be revoked now; `old` is None for the Secret's own."""
+
+    serial: str
+    mount: str
+    why: str
+    old: OldLeaf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """One certificate that is not revoked after all; `result` is the metric's label."""
+
+    serial: str
+    why: str
+    result: str = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        revoke: now.
+        skip: never.
+        keep: old certificates that stay on the Secret until they may be revoked.
+        finalizer: whether the Secret carries it once `revoke` is done.
+        later_in: seconds until one of `keep` may be revoked; None when only an event of the pod can tell.
+    """
+
+    revoke: tuple[Target, ...]
+    skip: tuple[Skip, ...]
+    keep: tuple[OldLeaf, ...]
+    finalizer: bool
+    later_in: float | None
+
+
+def plan(view: View) -> Plan:
+    """What is to be done about one Secret. Run again after it was done, it has nothing left to do."""
+    revoke: list[Target] = []
+    skip: list[Skip] = []
+    keep: list[OldLeaf] = []
+    waits: list[float] = []
+    for old in old_leaves(view.secret):
+        if _ends(old.not_after, view.now):
+            skip.append(Skip(old.serial, _ENDS))
+            continue
+        ripe = _ripe_at(old, view)
+        if ripe is not None and ripe <= view.now:
+            revoke.append(Target(old.serial, old.mount, "asked for" if old.asked else "rotated", old))
+        elif _abandoned(view):
+            skip.append(Skip(old.serial, "its pod lives and is no longer enrolled"))
+        else:
+            keep.append(old)
+            waits += [] if ripe is None else [ripe - view.now]
+    own = _own(view)
+    if isinstance(own, Target):
+        revoke.append(own)
+    elif own is not None:
+        skip.append(own)
+    return Plan(tuple(revoke), tuple(skip), tuple(keep), _holds(view, keep), min(waits, default=None))
+
+
+def asked(secret: StoredSecret) -> tuple[bool, bool]:
+    """Whether somebody asks for the revocation of the Secret's own certificate, and whether at once.
+
+    A request names the serial; one for a certificate that has been replaced since asks for nothing.
+    """
+    serial, _, how = secret.annotations.get(REVOKE_NOTE, "").partition(",")
+    named = secret.bundle is not None and bool(serial) and same_serial(serial, secret.bundle.leaf.serial)
+    return named, named and how.strip() == "now"
+
+
+def revoked_already(secret: StoredSecret) -> bool:
+    """The Secret's own certificate is revoked."""
+    serial = secret.annotations.get(REVOKED_NOTE, "")
+    return secret.bundle is not None and bool(serial) and same_serial(serial, secret.bundle.leaf.serial)
+
+
+def renewal_asked(secret: StoredSecret) -> bool:
+    """Somebody asks for another certificate in the place of the Secret's own."""
+    serial = secret.annotations.get(RENEW_NOTE, "")
+    return secret.bundle is not None and bool(serial) and same_serial(serial, secret.bundle.leaf.serial)
+
+
+def concerns(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
+    """Whether there may be anything to do about a Secret: a key that would find nothing is not put on the queue."""
+    if not secret.managed:
+        return False
+    held = FINALIZER in secret.finalizers
+    if secret.deleting_since is not None:
+        return held
+    notes = secret.annotations
+    return held != bool(when) or SUPERSEDED_NOTE in notes or REVOKE_NOTE in notes
+
+
+def retires(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
+    """Whether the certificate in a Secret that is about to be replaced is to be remembered, to be revoked later."""
+    if secret.bundle is None or not secret.bundle.key_fits or revoked_already(secret):
+        return False
+    return RevokeWhen.ROTATED in when or asked(secret)[0] or (secret.deleting_since is not None and bool(when))
+
+
+def remembered(olds: tuple[OldLeaf, ...], new: OldLeaf) -> tuple[tuple[OldLeaf, ...], tuple[OldLeaf, ...]]:
+    """The list with one more, and what had to leave it: those that end first."""
+    every = [old for old in olds if not same_serial(old.serial, new.serial)] + [new]
+    stay = sorted(every, key=lambda old: old.not_after)[-MAX_OLD:]
+    return tuple(old for old in every if old in stay), tuple(old for old in every if old not in stay)
+
+
+def old_leaves(secret: StoredSecret) -> tuple[OldLeaf, ...]:
+    """What the annotation holds. Somebody may have written nonsense there: what is none of ours is left out."""
+    text = secret.annotations.get(SUPERSEDED_NOTE, "")
+    if not text or len(text) > MAX_NOTE:
+        return ()
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    found = [_old_leaf(item) for item in items] if isinstance(items, list) else []
+    return tuple(old for old in found if old is not None)[:MAX_OLD]
+
+
+def old_leaves_note(olds: tuple[OldLeaf, ...]) -> str | None:
+    """The annotation's text; None without any, and then there is no such annotation."""
+    return json.dumps([asdict(old) for old in olds], separators=(",", ":")) if olds else None
+
+
+_ENDS: Final = f"it ends within {END_SECONDS:.0f} s, or has ended"
+_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {"not_after": (int, float), "since": (int, float), "asked": bool}
+
+
+def _old_leaf(item: object) -> OldLeaf | None:
+    names = {field.name for field in fields(OldLeaf)}
+    if not isinstance(item, dict) or not names - {"asked"} <= item.keys() <= names:
+        return None
+    for name, value in item.items():
+        if not isinstance(value, _KINDS.get(name, str)) or (name != "asked" and isinstance(value, bool)):
+            return None
+    return OldLeaf(**item)
+
+
+def _ends(not_after: float, now: float) -> bool:
+    return not not_after - now > END_SECONDS  # also for NaN, which JSON can hold
+
+
+def _abandoned(view: View) -> bool:
+    """The Secret is to go, and its pod lives on without us: nobody will tell when its certificate is out of use."""
+    return view.secret.deleting_since is not None and view.pod is not None and not view.enrolled
+
+
+def _ripe_at(old: OldLeaf, view: View) -> float | None:
+    """From when on nothing serves an old certificate any more; None when that takes an event of the pod."""
+    pod = view.pod
+    if pod is None:
+        return view.now
+    if one_shot(pod) and view.secret.name not in pod.delivery.mounts:
+        serves = pod.delivery.served_serial
+        return None if serves is None or same_serial(serves, old.serial) else view.now
+    if pod.delivery.sidecar:
+        return None if pod.delivery.reload_problem is not None else old.since + MOUNT_SECONDS
+    if replaces_pods(view.rotation):
+        return None  # the application read the mounted files at its start: it serves them until its pod is replaced
+    return old.since + MOUNT_SECONDS
+
+
+def _own(view: View) -> Target | Skip | None:
+    """The Secret's own certificate: when its pod is gone and the Secret with it, or when somebody asks for it at once."""
+    secret, bundle = view.secret, view.secret.bundle
+    named, at_once = asked(secret)
+    leaving = secret.deleting_since is not None and FINALIZER in secret.finalizers
+    gone = leaving and (view.pod is None or (named and _abandoned(view)))
+    rotated = RevokeWhen.ROTATED in view.when and view.overdue
+    why = "asked for" if named else "deleted" if RevokeWhen.DELETED in view.when else "rotated" if rotated else None
+    if why is None or not (gone or at_once) or revoked_already(secret):
+        return None
+    serial = secret.annotations.get("serial", "unknown")
+    if bundle is None or not bundle.key_fits:
+        return Skip(serial, "the Secret does not hold the key of the certificate any more", "unproven")
+    if _ends(bundle.leaf.not_after, view.now):
+        return Skip(bundle.leaf.serial, _ENDS)
+    return Target(bundle.leaf.serial, secret.annotations.get("mount", ""), why)
+
+
+def _holds(view: View, keep: list[OldLeaf]) -> bool:
+    """Whether the Secret may not vanish yet once everything that is due is done."""
+    secret = view.secret
+    if secret.deleting_since is None:
+        return bool(view.when) or bool(keep) or (asked(secret)[0] and not revoked_already(secret))
+    return view.pod is not None and not _abandoned(view)
+
+
+def overdue(secret: StoredSecret, *, superseded: bool) -> bool:
+    """Whether the Secret's own certificate was due for replacement when the Secret was deleted: then it was rotated."""
+    due = parse_rfc3339(secret.annotations.get("renewal-at", ""))
+    return superseded or (due is not None and secret.deleting_since is not None and secret.deleting_since >= due)
