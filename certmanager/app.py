@@ -12,17 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import structlog
 
 from certmanager import __version__
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.model import Names, Signed
+from certmanager.domain.trust import Trust
 from certmanager.engine.clock import SystemClock
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key
 from certmanager.engine.ports import CertificateAuthority
-from certmanager.engine.producers import Producers, Sources
+from certmanager.engine.producers import Cas, Producers, Sources
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import PodPorts, PodReconciler, Policy
 from certmanager.engine.reconcile_role import RoleReconciler
@@ -94,11 +96,13 @@ class Manager:
         policy = Policy(terms, settings.refusal_retry)
         pods = PodReconciler(self._intake, ports, self._timers, self._clock, policy)
         store = self._intake.store
-        rolls = RollPolicy(terms, Slots(settings.max_rolling, settings.max_rolling_per_namespace), _windows(settings))
+        slots = Slots(settings.max_rolling, settings.max_rolling_per_namespace)
+        rolls = RollPolicy(terms, slots, _windows(settings), ca.known_trust)
         workloads = WorkloadReconciler(store, KubeWorkloads(client), self._reporter, self._clock, rolls)
         reconcilers = Reconcilers(pods, RoleReconciler(store, roles, self._clock), workloads)
         self._workers = Workers(self._intake, reconcilers, self._reporter, self._clock)
-        sources = Sources(roles.managed, lambda: [ca.anchors(mount) for mount in terms.mounts], terms.check)
+        cas = Cas(lambda: terms.mounts, lambda mount: ca.trust(mount, 0), settings.ca_refresh)
+        sources = Sources(roles.managed, cas, terms.check)
         self._producers = Producers(self._intake, self._timers, sources, self._reporter, self._clock)
         intake = self._intake
         self._watches = Watches(client, Sinks(intake.pods, intake.services, intake.secrets), Scope(namespaces, reader))
@@ -202,13 +206,13 @@ class Counted:
         with self._count("issue"):
             return self.ca.issue(mount, role, names, ttl)
 
-    def anchors(self, mount: str) -> tuple[str, ...]:
-        """See `CertificateAuthority.anchors`; most calls are answered from memory, so they are not counted."""
-        return self.ca.anchors(mount)
+    def trust(self, mount: str, max_age: float = inf) -> Trust:
+        """See `CertificateAuthority.trust`; most calls are answered from memory, so they are not counted."""
+        return self.ca.trust(mount, max_age)
 
-    def known_anchors(self, mount: str) -> tuple[str, ...] | None:
-        """See `CertificateAuthority.known_anchors`."""
-        return self.ca.known_anchors(mount)
+    def known_trust(self, mount: str) -> Trust | None:
+        """See `CertificateAuthority.known_trust`."""
+        return self.ca.known_trust(mount)
 
     @contextlib.contextmanager
     def _count(self, operation: str) -> Iterator[None]:

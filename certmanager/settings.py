@@ -144,6 +144,12 @@ class Settings(BaseSettings):
     maintenance_window_length: int = Field(3600, description="How long each window is open.")
     cluster_domain: str = Field("cluster.local", description="The cluster's DNS domain.")
     trust_domain: str | None = Field(None, description="SPIFFE trust domain; empty: no SPIFFE identities.")
+    ca_refresh: float = Field(
+        60.0,
+        ge=1,
+        description="How often Vault is asked for the CAs of its mounts: within this time a new trust anchor is on its way "
+        "into every pod, and a CA that may not issue any more has its certificates replaced.",
+    )
 
     # Kubernetes
     kubeconfig: Path | None = Field(
@@ -196,7 +202,13 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in value.split(";") if part.strip()) if isinstance(value, str) else value
 
     @field_validator(
-        "ttl", "maintenance_window_length", "vault_client_timeout", "stop_timeout", "refusal_retry", mode="before"
+        "ttl",
+        "maintenance_window_length",
+        "vault_client_timeout",
+        "stop_timeout",
+        "refusal_retry",
+        "ca_refresh",
+        mode="before",
     )
     @classmethod
     def _duration(cls, value: object) -> object:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from certmanager.domain.model import MANAGED_LABEL, PREFIX, Leaf, Pod, Request, StoredSecret
+from certmanager.domain.model import Request
 from certmanager.domain.problems import cut, listed, shown
 from certmanager.domain.reasons import Reason
 from certmanager.domain.renewal import renew_before
@@ -17,12 +17,12 @@ from certmanager.domain.request import NotEnrolled, Rejection, Waiting
 from certmanager.domain.rotation import (
     issued_at,
     one_shot,
-    renewals,
     replacement,
     replaces_pods,
     rotatable,
     secret_times,
 )
+from certmanager.domain.secret_notes import secret_name_taken, terms_of
 from certmanager.domain.situation import Decision, Issue, Keep, Nothing, Reject, Remove, Rotate, Situation, Wait
 from certmanager.domain.times import rfc3339
 
@@ -37,10 +37,7 @@ __all__ = [
     "Situation",
     "Wait",
     "CHECKS",
-    "annotations_for",
     "decide",
-    "issued_message",
-    "secret_name_taken",
 ]
 
 Check = Callable[[Situation], Decision | None]
@@ -54,9 +51,6 @@ MIN_SECONDS: Final = 15.0
 NAMES_SECONDS: Final = 2.0
 """Between a certificate and the next one that has more names: a hundred Services that come one by one, and select a hundred
 pods, are a few certificates for each pod and not ten thousand calls to Vault."""
-
-_ROLE_DEFAULT: Final = "role-default"
-"""What the annotation `ttl` of a Secret says when Vault's role decided."""
 
 
 def decide(situation: Situation) -> Decision:
@@ -149,7 +143,8 @@ def chain_is_broken(situation: Situation) -> Decision | None:
 
 def anchor_is_unknown(situation: Situation) -> Decision | None:
     """Vault has other anchors now. With Vault away (or silent about its anchors) it is judged later."""
-    if not situation.anchors or situation.bundle is None or situation.bundle.anchor in situation.anchors:
+    anchors = None if situation.trust is None else situation.trust.fingerprints
+    if not anchors or situation.bundle is None or situation.bundle.anchor in anchors:
         return None
     return Issue(Reason.ANCHOR_UNKNOWN, "the certificate's anchor is not one that Vault has")  # AnchorUnknown
 
@@ -162,7 +157,7 @@ def request_changed(situation: Situation) -> Decision | None:
     was = secret.annotations
     changed = [
         f"{name} from {shown(was[name])} to {value}"
-        for name, value in _terms(request).items()
+        for name, value in terms_of(request).items()
         if was.get(name, value) != value
     ]
     if situation.bundle is not None:
@@ -190,21 +185,23 @@ def name_gained(situation: Situation) -> Decision | None:
 
 
 def issued_a_moment_ago(situation: Situation) -> Decision | None:
-    """A net under every loop: a certificate that was made a moment ago is not replaced because of its times alone."""
+    """A net under every loop: a certificate that was made a moment ago is not replaced because it is due again already."""
     secret = situation.secret
     made = None if secret is None else issued_at(secret)
     if made is None or not 0 <= situation.now - made < MIN_SECONDS:
         return None
+    left = made + MIN_SECONDS - situation.now
+    if situation.superseded is not None:
+        return Wait(*situation.superseded, max(1.0, left))  # superseded's
     due = _due(situation)
     if due is None or situation.now < due:
         return None
-    left = made + MIN_SECONDS - situation.now
     message = f"the certificate is due {situation.now - made:.0f} s after its issue already: ask for a longer ttl"
     return Wait(Reason.RENEWAL_LOOP, message, max(1.0, left))  # RenewalLoop
 
 
 def renewal_is_due(situation: Situation) -> Decision | None:
-    """Its time has come, or has passed while nobody looked.
+    """Its time has come, or has passed while nobody looked, or it is superseded.
 
     Where the new certificate comes with a new pod, the Secret itself is renewed only when that pod does not come in time,
     or when it is mounted.
@@ -218,7 +215,8 @@ def renewal_is_due(situation: Situation) -> Decision | None:
     waits_for_pod = replaces_pods(request.rotation) and rotatable(situation.pod) and one_shot(situation.pod)
     due = own.urgent if waits_for_pod else own.due
     if situation.now < due:
-        return None
+        why = situation.superseded
+        return None if why is None or waits_for_pod else Issue(*why)  # superseded's
     if situation.now >= own.end:
         return Issue(Reason.RENEWAL_DUE, f"the certificate expired at {rfc3339(own.end)}")  # RenewalDue
     return Issue(
@@ -234,11 +232,14 @@ def rotation_is_due(situation: Situation) -> Decision | None:
     if not replaces_pods(request.rotation) or not rotatable(pod):
         return None
     before = renew_before(request)
-    wanted, own = replacement(pod, secret, before), secret_times(pod, secret, before)
+    why = situation.superseded
+    wanted = replacement(pod, secret, before, now_due=why is not None)
+    own = secret_times(pod, secret, before)
     if wanted is None or own is None or situation.now < wanted.due:
         return None
     message = f"the certificate that the pod serves ends at {rfc3339(wanted.end)}; strategy {request.rotation}"
-    return Rotate(Reason.ROTATION_DUE, message, own.urgent if one_shot(pod) else own.due)  # RotationDue
+    reason, message = (Reason.ROTATION_DUE, message) if why is None else why
+    return Rotate(reason, message, own.urgent if one_shot(pod) else own.due)  # RotationDue, superseded's
 
 
 CHECKS: Final[tuple[Check, ...]] = (
@@ -267,59 +268,3 @@ def _due(situation: Situation) -> float | None:
         return None
     own = secret_times(situation.pod, secret, renew_before(request))
     return None if own is None else own.due
-
-
-def _terms(request: Request) -> dict[str, str]:
-    """What a certificate was asked for with, apart from its names, as a Secret's annotations say it."""
-    terms = {
-        "mode": str(request.mode),
-        "mount": request.mount,
-        "role": request.role,
-        "ttl": _ROLE_DEFAULT if request.ttl is None else f"{request.ttl}s",
-    }
-    if request.key_type is not None:
-        terms["key-type"] = str(request.key_type)
-    return terms
-
-
-def annotations_for(
-    request: Request, leaf: Leaf, pod: Pod, made_at: float, old: StoredSecret | None = None
-) -> dict[str, str]:
-    """The annotations of the pod's Secret, without the prefix; times in RFC 3339, names with commas between them.
-
-    They hold all the state there is: after a restart, `decide` finds in them what it needs. `old` is the Secret that is
-    renewed in place.
-    """
-    names = leaf.names
-    return {
-        **_terms(request),
-        "key-type": leaf.key_type if request.key_type is None else str(request.key_type),
-        "renewals": str(0 if old is None else renewals(old) + 1),
-        "pod": pod.name,
-        "pod-uid": pod.uid,
-        "serial": leaf.serial,
-        "issued-at": rfc3339(made_at),
-        "not-after": rfc3339(leaf.not_after),
-        "names": ",".join((*names.dns, *names.ips, *names.uris)),
-    }
-
-
-def secret_name_taken(secret: StoredSecret) -> tuple[Reason, str]:
-    """Reason and message for a Secret that is somebody else's."""
-    if secret.managed and secret.pod_uid:
-        whose = f"it is the Secret of pod {shown(secret.pod_name)}, and a name serves one pod"
-    else:
-        whose = f"it is not Podcert's: it lacks the label {MANAGED_LABEL}=\"true\" or the pod's uid"
-    remedy = f"choose another name by the annotation {PREFIX}secret-name, or delete that Secret if nobody needs it"
-    message = f"Secret {secret.namespace}/{secret.name} exists and is left untouched: {whose}; {remedy}"
-    return Reason.SECRET_NAME_TAKEN, cut(message)
-
-
-def issued_message(issued: Issue, secret: StoredSecret) -> str:
-    """What the Event says of a certificate that was made: serial, names, end, Secret, and why."""
-    if secret.bundle is None:
-        return cut(f"Secret {secret.namespace}/{secret.name} ({issued.message})")
-    leaf = secret.bundle.leaf
-    names = listed([*leaf.names.dns, *leaf.names.ips, *leaf.names.uris])
-    where = f"Secret {secret.namespace}/{secret.name}"
-    return cut(f"{leaf.serial} for {names} until {rfc3339(leaf.not_after)} in {where} ({issued.message})")

@@ -208,6 +208,7 @@ class Bundle:
         chain_ok: leaf, intermediates and one anchor of `ca.crt` form a chain of valid signatures.
         anchors: SHA-256 fingerprints (hex) of the certificates in `ca.crt`.
         anchor: SHA-256 fingerprint (hex) of the anchor that the chain ends at, or None when `chain_ok` is False.
+        issuer: the same of the CA certificate that signed the leaf itself: the anchor, or an intermediate.
     """
 
     leaf: Leaf
@@ -215,6 +216,7 @@ class Bundle:
     chain_ok: bool
     anchors: frozenset[str]
     anchor: str | None
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

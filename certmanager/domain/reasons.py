@@ -37,6 +37,9 @@ class Reason(StrEnum):
     REQUEST_CHANGED = "RequestChanged", "Mode, role, mount, key type, TTL or common name is not what was asked for."
     NAME_GAINED = "NameGained", "The pod has a name that its certificate lacks."
     RENEWAL_DUE = "RenewalDue", "The certificate's renewal is due, or the certificate has expired."
+    ANCHOR_MISSING = "AnchorMissing", "Vault has a trust anchor that the Secret's ca.crt lacks."
+    ISSUER_CLOSING = "IssuerClosing", "The CA that issued the certificate may not issue any more."
+    ANCHOR_RETIRED = "AnchorRetired", "The Secret's ca.crt holds a trust anchor that Vault has retired."
 
     # The pod is to be replaced by a new one, or cannot be.
     ROTATION_DUE = "RotationDue", "The certificate that the pod serves is to be replaced, with a new pod."

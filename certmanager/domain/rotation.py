@@ -6,7 +6,7 @@ ended leaves its files as they are, however fresh the Secret is. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from certmanager.domain.model import Pod, Rotation, StoredSecret
@@ -174,13 +174,15 @@ def planned(pod: Pod, secret: StoredSecret, before: float) -> float | None:
     return own.due if current.current else current.not_after - (own.end - own.due)
 
 
-def replacement(pod: Pod, secret: StoredSecret, before: float) -> Times | None:
+def replacement(pod: Pod, secret: StoredSecret, before: float, *, now_due: bool = False) -> Times | None:
     """When the pod has to be replaced by a new one, for strategies that do so; None when there is nothing to go by.
 
-    An application that mounts its Secret is replaced after a renewal in place, for it read the files at its start.
+    An application that mounts its Secret is replaced after a renewal in place, for it read the files at its start. With
+    `now_due` the certificate is superseded: due whatever its times say, and urgent no earlier for it.
     """
     if one_shot(pod):
-        return served_times(pod, secret, before)
+        times = served_times(pod, secret, before)
+        return replace(times, due=0.0) if times is not None and now_due else times
     own = secret_times(pod, secret, before)
     if own is None:
         return None

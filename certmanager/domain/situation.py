@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from certmanager.domain.model import Bundle, Pod, StoredSecret
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import Verdict
+from certmanager.domain.supersede import Superseded, superseded
+from certmanager.domain.trust import Trust
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +18,8 @@ class Situation:
     Attributes:
         request: what `decide_request` said of the pod.
         secret: the Secret that has the name it should have (without a request: the generated name), or None.
-        anchors: SHA-256 fingerprints (hex) of the mount's anchors; None while they were not read. Vault may also tell
-            none at all (an empty set): then they cannot be judged either.
+        trust: what Vault says of the mount's CAs; None while it was not read. It may have no anchors at all: then CAs cannot
+            be judged either.
         settles_in: seconds for which a Service that was applied beside the pod may still arrive, by our own clock since
             the pod was first seen (its creationTimestamp has whole seconds only); 0 when none is waited for.
         other_pod_alive: the pod that `secret` names (pod-uid) lives; without meaning when that is this pod.
@@ -27,7 +29,7 @@ class Situation:
     pod: Pod
     request: Verdict
     secret: StoredSecret | None
-    anchors: frozenset[str] | None
+    trust: Trust | None
     settles_in: float
     other_pod_alive: bool
     now: float
@@ -41,6 +43,11 @@ class Situation:
     def bundle(self) -> Bundle | None:
         """The facts of the Secret's files, if there is a Secret and they are readable."""
         return None if self.secret is None else self.secret.bundle
+
+    @property
+    def superseded(self) -> Superseded | None:
+        """Why the certificate is due now, whatever its times say."""
+        return None if self.secret is None else superseded(self.secret, self.trust)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ further errors are named at the method. All of them are called from several work
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Protocol
 
 from certmanager.domain.advice import Advice
@@ -22,6 +23,7 @@ from certmanager.domain.model import (
     StoredSecret,
     Workload,
 )
+from certmanager.domain.trust import Trust
 
 
 class CertificateAuthority(Protocol):
@@ -35,12 +37,15 @@ class CertificateAuthority(Protocol):
         """`POST /v1/<mount>/issue/<role>`: Vault makes the key."""
         ...
 
-    def anchors(self, mount: str) -> tuple[str, ...]:
-        """Self-signed trust anchors of the mount (PEM), read once and kept for a while; empty if Vault does not tell them."""
+    def trust(self, mount: str, max_age: float = inf) -> Trust:
+        """What Vault says of the mount's CAs; read anew when it was never read, or more than `max_age` seconds ago.
+
+        A read that fails raises, and leaves what is known as it was.
+        """
         ...
 
-    def known_anchors(self, mount: str) -> tuple[str, ...] | None:
-        """What `anchors` last returned, without any call; None when it was never read."""
+    def known_trust(self, mount: str) -> Trust | None:
+        """What `trust` last read, without any call; None when it was never read."""
         ...
 
 

@@ -1,5 +1,5 @@
 """What puts keys on the queue beside the watches: overdue renewals, Roles that nobody owns any more, another policy, newly
-read anchors, resync.
+read CAs, resync.
 
 One thread with a pure step. Producers of keys, never a second path: whatever they find goes through the same reconcile.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from certmanager.domain.errors import PodcertError
+from certmanager.domain.trust import Trust
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import RoleKey
@@ -30,17 +31,32 @@ def _never() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Cas:
+    """What Vault says of the CAs.
+
+    Attributes:
+        mounts: those in use.
+        read: reads what Vault says of one mount's CAs now. May raise `NotYet`, `Refused`.
+        seconds: how often that is done.
+    """
+
+    mounts: Callable[[], Iterable[str]]
+    read: Callable[[str], Trust]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """What is asked.
 
     Attributes:
         roles: the ServiceAccounts, as (namespace, name), that have a Role of ours. May raise `NotYet`, `Refused`.
-        anchors: reads the trust anchors of the mounts in use, compared with those read before. May raise `NotYet`, `Refused`.
+        cas: the mounts' CAs, compared with those read before.
         policy: looks whether another policy is in force, so that every pod is to be looked at again.
     """
 
     roles: Callable[[], Iterable[tuple[str, str]]]
-    anchors: Callable[[], object]
+    cas: Cas
     policy: Callable[[], bool] = _never
 
 
@@ -55,10 +71,10 @@ class Producers:
         self._clock = clock
         self._next_sweep = 0.0
         self._next_roles = 0.0
-        self._next_anchors = 0.0
+        self._next_trust = 0.0
         self._next_policy = 0.0
         self._next_resync = 0.0
-        self._anchors: object = None
+        self._trust: dict[str, Trust] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producers", daemon=True)
 
@@ -80,9 +96,9 @@ class Producers:
     def step(self) -> None:
         """Whatever is due now."""
         now = self._clock.monotonic()
-        if now >= self._next_anchors:
-            # Before the lists are complete too: then the first look at every pod judges by the anchors already.
-            self._next_anchors = now + (RESYNC_SECONDS if self._read_anchors() else RETRY_SECONDS)
+        if now >= self._next_trust:
+            # Before the lists are complete too: then the first look at every pod judges by the CAs already.
+            self._next_trust = now + self._read_trust()
         if not self._intake.synced:
             return
         if now >= self._next_policy:
@@ -109,16 +125,22 @@ class Producers:
         self._intake.add([RoleKey(namespace, name) for namespace, name in accounts])
         return True
 
-    def _read_anchors(self) -> bool:
-        try:
-            found = self._sources.anchors()
-        except PodcertError:
-            # Vault is away; the circuit says so elsewhere, and Secrets are kept as they are until it answers.
-            return False
-        if found != self._anchors and self._intake.synced:
+    def _read_trust(self) -> float:
+        """Seconds until the next time."""
+        cas, found = self._sources.cas, {}
+        pause = cas.seconds
+        for mount in cas.mounts():
+            try:
+                found[mount] = cas.read(mount)
+            except PodcertError:
+                # Vault is away; the circuit says so elsewhere, and Secrets are kept as they are until it answers.
+                pause = min(RETRY_SECONDS, cas.seconds)
+                if mount in self._trust:
+                    found[mount] = self._trust[mount]
+        if found != self._trust and self._intake.synced:
             self._intake.resync()
-        self._anchors = found
-        return True
+        self._trust = found
+        return pause
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -12,17 +12,19 @@ from dataclasses import dataclass
 from certmanager.domain import decide
 from certmanager.domain.advice import advice
 from certmanager.domain.errors import AlreadyExists, NotFound, PodcertError, Refused
-from certmanager.domain.model import ENROLL_LABEL, Mode, Pod, Request, SecretWrite, StoredSecret
+from certmanager.domain.model import ENROLL_LABEL, Pod, Request, StoredSecret
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import Defaults, decide_request
+from certmanager.domain.secret_notes import issued_message, secret_name_taken
+from certmanager.domain.trust import Trust
 from certmanager.domain.workload import workload
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import PodKey, RoleKey, WorkloadKey
+from certmanager.engine.making import Making
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Preflight, Reporter, SecretStore
 from certmanager.engine.timers import Timers
-from certmanager.x509.inspect import fingerprints
 
 REFUSAL_SECONDS = 300.0
 """After a `no`, the same request is not sent again before this, unless `Policy` says otherwise."""
@@ -76,6 +78,7 @@ class PodReconciler:
         self._timers = timers
         self._clock = clock
         self._policy = policy
+        self._making = Making(ports.ca, ports.keys, ports.preflight, clock)
         self._refused: dict[PodKey, tuple[Request, float, Refused]] = {}
 
     @property
@@ -113,22 +116,21 @@ class PodReconciler:
 
     def _gather(self, pod: Pod) -> decide.Situation:
         request = decide_request(pod, self._store.services_for(pod), self._policy.defaults(pod.namespace))
-        anchors: frozenset[str] | None = None
+        trust: Trust | None = None
         secret = None
         other_alive = False
         if isinstance(request, Request):
             secret = self._find_secret(pod, request)
             other = None if secret is None else self._store.pod(pod.namespace, secret.pod_name)
             other_alive = other is not None and secret is not None and other.uid == secret.pod_uid
-            known = self._ports.ca.known_anchors(request.mount)
-            anchors = fingerprints(known) if known else None
+            trust = self._ports.ca.known_trust(request.mount)
         else:
             secret = next(iter(self._leftovers(pod, None)), None)
         return decide.Situation(
             pod=pod,
             request=request,
             secret=secret,
-            anchors=anchors,
+            trust=trust,
             settles_in=self._intake.settles_in(pod),
             other_pod_alive=other_alive,
             now=self._clock.now(),
@@ -229,7 +231,7 @@ class PodReconciler:
     def _issue(self, key: PodKey, pod: Pod, request: Request, old: StoredSecret | None) -> Outcome | None:
         """Makes and stores a certificate; None when it is done, an outcome when the pod has gone meanwhile."""
         try:
-            write = self._make(pod, request, old)
+            write = self._making.make(pod, request, old)
         except Refused as refusal:
             self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
             raise
@@ -252,20 +254,6 @@ class PodReconciler:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
         return None
 
-    def _make(self, pod: Pod, request: Request, old: StoredSecret | None) -> SecretWrite:
-        ca, maker = self._ports.ca, self._ports.keys
-        self._ports.preflight.check(request)
-        if request.mode is Mode.SIGN:
-            private_key, csr = maker.request(request)
-            signed = ca.sign(request.mount, request.role, csr, request.ttl)
-        else:
-            signed = ca.issue(request.mount, request.role, request.names, request.ttl)
-            private_key = signed.private_key or ""
-        now = self._clock.now()
-        material, bundle = maker.bundle(request, private_key, signed, ca.anchors(request.mount), now)
-        notes = decide.annotations_for(request, bundle.leaf, pod, now, old)
-        return SecretWrite(pod=pod, name=request.secret_name, annotations=notes, material=material, bundle=bundle)
-
     def _adopt_or_tell(self, key: PodKey, pod: Pod, request: Request) -> Outcome:
         """Somebody was first: a second manager, our own write whose answer was lost, or a stranger."""
         there = self._ports.secrets.read(pod.namespace, request.secret_name)
@@ -275,7 +263,7 @@ class PodReconciler:
             self._store.put_secret(there)
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
             return Outcome("Adopted", 0.0)
-        refusal = Refused(*decide.secret_name_taken(there))
+        refusal = Refused(*secret_name_taken(there))
         self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
         raise refusal
 
@@ -293,7 +281,7 @@ class PodReconciler:
             return Outcome("RenewalLoop", LOOP_SECONDS)
         secret = situation.secret
         if secret is not None and secret.bundle is not None:
-            self._ports.reporter.normal(pod, "CertificateIssued", decide.issued_message(issued, secret))
+            self._ports.reporter.normal(pod, "CertificateIssued", issued_message(issued.message, secret))
         if issued.reason is Reason.CERTIFICATE_MISSING:
             self._ports.reporter.issued(situation.now - pod.created_at)
         if isinstance(situation.request, Request) and secret is not None:

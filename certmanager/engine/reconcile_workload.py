@@ -18,6 +18,8 @@ from certmanager.domain.renewal import asked_before
 from certmanager.domain.request import Defaults, rotation_of
 from certmanager.domain.rollout import Done, Due, Evict, Hold, Plan, Roll, Rollout, plan
 from certmanager.domain.rotation import replacement, replaces_pods
+from certmanager.domain.supersede import superseded
+from certmanager.domain.trust import Trust
 from certmanager.engine.clock import Clock
 from certmanager.engine.keys import WorkloadKey
 from certmanager.engine.outcome import Outcome
@@ -34,19 +36,22 @@ BLOCKED_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class RollPolicy:
-    """What the administrator decides: what holds for the pods of a namespace, how many roll at once, and when."""
+    """What the administrator decides: what holds for the pods of a namespace, how many roll at once, and when; and what Vault
+    is known to say of a mount's CAs."""
 
     defaults: Callable[[str], Defaults]
     slots: Slots
     windows: Sequence[Window] = ()
+    trust: Callable[[str], Trust | None] = lambda _mount: None
 
 
 @dataclass(frozen=True, slots=True)
 class _Terms:
-    """Strategy and `renew-before` as the template says them."""
+    """Strategy and `renew-before` as the template says them, and what Vault is known to say of the CAs."""
 
     rotation: Rotation
     renew_before: float
+    trust: Trust | None
 
 
 class WorkloadReconciler:
@@ -162,7 +167,8 @@ class WorkloadReconciler:
         rotation = rotation_of(asked, sidecar, defaults)
         if not replaces_pods(rotation):
             return None
-        return _Terms(rotation, asked_before(asked, defaults.renew_before_fraction))
+        before = asked_before(asked, defaults.renew_before_fraction)
+        return _Terms(rotation, before, self._policy.trust(defaults.mount))
 
     def _due(self, pods: Sequence[Pod], members: _Members, terms: _Terms, now: float) -> list[Due]:
         found = []
@@ -170,7 +176,8 @@ class WorkloadReconciler:
             secret = secret_of(self._store, pod)
             if secret is None or pod.deleting:
                 continue
-            times = replacement(pod, secret, terms.renew_before)
+            now_due = superseded(secret, terms.trust) is not None
+            times = replacement(pod, secret, terms.renew_before, now_due=now_due)
             if times is None:
                 continue
             # A pod whose own annotations are not the template's was patched: only the end of what it serves counts.

@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any, Final
+from math import inf
+from typing import Any
 
 from certmanager.domain.errors import Refused
 from certmanager.domain.model import Names, Signed
+from certmanager.domain.trust import Trust
 from certmanager.vault import errors
 from certmanager.vault.circuit import Clock
 from certmanager.vault.errors import Call
 from certmanager.vault.session import VaultSession
-from certmanager.x509.inspect import self_signed
-
-ANCHORS_SECONDS: Final = 300.0
-"""How long anchors are kept: a root that is added in Vault reaches new Secrets within this time."""
+from certmanager.x509.inspect import self_signed, trust_in
 
 
 class VaultPki:
-    """Signs, issues, and tells the anchors. Safe for threads."""
+    """Signs, issues, and tells whom to trust. Safe for threads."""
 
     def __init__(self, session: VaultSession, monotonic: Clock) -> None:
         self._session = session
         self._now = monotonic
         self._lock = threading.Lock()
         self._reading: dict[str, threading.Lock] = {}
-        self._anchors: dict[str, tuple[tuple[str, ...], float]] = {}
+        self._trust: dict[str, tuple[Trust, float]] = {}
 
     def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
         """`POST /v1/<mount>/sign/<role>`. `csr` is PEM and carries the names, `ttl` seconds or None for the role's default.
@@ -55,27 +54,27 @@ class VaultPki:
                 payload[field] = ",".join(values)
         return self._ask(Call("POST", f"{mount}/issue/{role}", mount, role), payload, ttl, with_key=True)
 
-    def anchors(self, mount: str) -> tuple[str, ...]:
-        """Self-signed certificates of the default issuer's chain (PEM), kept for five minutes; empty without a root.
+    def trust(self, mount: str, max_age: float = inf) -> Trust:
+        """The mount's CAs, read anew when they were never read or more than `max_age` seconds ago; no anchors without a root.
 
-        Needs no token. One caller reads, the others wait for it. Raises `NotYet`, `Refused`.
+        One caller reads, the others wait for it. Raises `NotYet`, `Refused`, and what is known stays known.
         """
         with self._lock:
             reading = self._reading.setdefault(mount, threading.Lock())
         with reading:
-            kept = self._anchors.get(mount)
-            if kept is not None and self._now() < kept[1]:
+            began, kept = self._now(), self._trust.get(mount)
+            if kept is not None and began - kept[1] <= max_age:
                 return kept[0]
-            found = self._read_anchors(mount)
-            self._anchors[mount] = (found, self._now() + ANCHORS_SECONDS)
+            found = self._read_trust(mount)
+            self._trust[mount] = (found, began)
             return found
 
-    def known_anchors(self, mount: str) -> tuple[str, ...] | None:
-        """What `anchors` last returned, however old, without a call; None when it was never read."""
-        kept = self._anchors.get(mount)
+    def known_trust(self, mount: str) -> Trust | None:
+        """What `trust` last read, however old, without a call; None when it was never read."""
+        kept = self._trust.get(mount)
         return None if kept is None else kept[0]
 
-    def _read_anchors(self, mount: str) -> tuple[str, ...]:
+    def _read_trust(self, mount: str) -> Trust:
         call = Call("GET", f"{mount}/issuer/default/json", mount)
         try:
             data = _data(self._ask_public(call), call)
@@ -86,7 +85,7 @@ class VaultPki:
             call = Call("GET", f"{mount}/cert/ca_chain", mount)  # servers before Vault 1.11 have no issuers
             texts = (_text(_data(self._ask_public(call), call), "ca_chain", call),)
         try:
-            return self_signed("\n".join(texts))
+            return trust_in(self_signed("\n".join(texts)))
         except ValueError as error:
             problem = str(error)
         raise errors.unreadable(call, problem)

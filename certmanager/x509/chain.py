@@ -49,6 +49,11 @@ class Path:
     intermediates: tuple[Authority, ...]
     anchor: Authority
 
+    @property
+    def issuer(self) -> Authority:
+        """What signed the leaf itself."""
+        return self.intermediates[0] if self.intermediates else self.anchor
+
 
 def pem_blocks(pem: str | bytes) -> list[bytes]:
     """The CERTIFICATE blocks of a PEM text, in order, without anything else that the text holds.
@@ -101,6 +106,11 @@ def _authority(block: bytes) -> Authority:
 def unique(found: Iterable[Authority]) -> tuple[Authority, ...]:
     """Without repetitions, the first of each kept in its place."""
     return tuple({authority.fingerprint: authority for authority in reversed(list(found))}.values())[::-1]
+
+
+def signs(issuer: Authority, leaf: x509.Certificate) -> bool:
+    """The CA signed the leaf itself."""
+    return _issued(leaf, (), issuer)
 
 
 def find_path(leaf: x509.Certificate, chain: tuple[Authority, ...], anchors: tuple[Authority, ...]) -> Path | None:

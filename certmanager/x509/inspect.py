@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from certmanager.domain.model import Bundle, Leaf, Names
+from certmanager.domain.trust import Trust
 from certmanager.x509.chain import authorities, find_path, load_certificate, pem_blocks
 from certmanager.x509.keys import key_type_name, load_key
 
@@ -50,6 +51,7 @@ def inspect_bundle(certificate_pem: bytes | str, key_pem: bytes | str, ca_pem: b
         chain_ok=path is not None,
         anchors=frozenset(anchor.fingerprint for anchor in anchors),
         anchor=None if path is None else path.anchor.fingerprint,
+        issuer=None if path is None else path.issuer.fingerprint,
     )
 
 
@@ -60,6 +62,16 @@ def fingerprints(pems: Iterable[str | bytes]) -> frozenset[str]:
         for pem in pems
         for authority in authorities(pem.encode("utf-8", "replace") if isinstance(pem, str) else pem)
     )
+
+
+def trust_in(roots: Iterable[str], closing: Iterable[str] = ()) -> Trust:
+    """The trust in the self-signed certificates `roots`, each once; certificates of `closing` may not issue any more.
+
+    All are PEM texts. Raises ValueError without content.
+    """
+    found = {one.fingerprint: one.pem for pem in roots for one in authorities(pem.encode("utf-8", "replace"))}
+    anchors = tuple(pem for _fingerprint, pem in sorted(found.items()))
+    return Trust(anchors, frozenset(found), fingerprints(closing))
 
 
 def self_signed(pem: str | bytes) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from cryptography import x509
 
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.model import Bundle, KeyType, Leaf, Material, Mode, Names, Request, Signed
-from certmanager.x509.chain import Authority, Path, authorities, find_path, load_certificate, pem_blocks, unique
+from certmanager.x509.chain import Authority, Path, authorities, find_path, load_certificate, pem_blocks, signs, unique
 from certmanager.x509.csr import make_csr
 from certmanager.x509.inspect import read_leaf
 from certmanager.x509.keys import PrivateKey, load_key, make_key, to_pkcs8
@@ -46,8 +46,10 @@ class X509KeyMaker:
     ) -> tuple[Material, Bundle]:
         """The verified material, and its facts.
 
-        `key` is the one `request` made; in mode `issue` it is not used, Vault's is. `anchors` are PEM texts of trust
-        anchors known beside the chain, `now` seconds since the epoch. Raises `Refused` with reason KeyMismatch,
+        `key` is the one `request` made; in mode `issue` it is not used, Vault's is. `anchors` are PEM texts of the mount's
+        trust anchors: `ca.crt` is exactly these when the certificate reaches one of them, else the roots of its own chain
+        beside them, so that whoever compares the two sees that Vault has another CA by now. `now` is seconds since the
+        epoch. Raises `Refused` with reason KeyMismatch,
         KeyTypeDiffers, NamesDiffer, ClockSkew, CertificateExpired or ChainIncomplete. All of them are asked again after
         minutes: each try makes one more certificate in Vault, and none of them heals by itself within seconds.
         Raises `NotYet` (VaultAnswerUnreadable) when a part of the answer cannot be read.
@@ -63,15 +65,19 @@ class X509KeyMaker:
         _check_key_type(request, leaf)
         _check_names(request, leaf.names)
         _check_validity(request, leaf, now)
-        trusted = _anchors(chain, known)
-        path = _check_chain(request, certificate, chain, trusted)
+        path, trusted = find_path(certificate, chain, known), known
+        if path is None:
+            trusted = _anchors(chain, known)
+            path = _check_chain(request, certificate, chain, trusted)
         material = Material(
             certificate=_certificate_file(pem_blocks(signed.certificate)[0], path),
             key=to_pkcs8(private_key),
             ca="".join(anchor.pem for anchor in trusted),
         )
         fingerprints = frozenset(anchor.fingerprint for anchor in trusted)
-        facts = Bundle(leaf=leaf, key_fits=True, chain_ok=True, anchors=fingerprints, anchor=path.anchor.fingerprint)
+        # Vault's chain begins with the issuer: of CAs with one key and name, the certificate alone does not tell which it was.
+        issuer = chain[0] if chain and signs(chain[0], certificate) else path.issuer
+        facts = Bundle(leaf, True, True, fingerprints, path.anchor.fingerprint, issuer.fingerprint)
         return material, facts
 
 

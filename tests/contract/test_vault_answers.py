@@ -81,10 +81,10 @@ def test_anchors_are_the_self_signed_ones_read_once_without_a_token(
     server: FakeVault, vault: Vault, recording: str
 ) -> None:
     server.routes["rec/issuer/default/json"] = recorded(recording, "issuer-default")
-    assert vault.pki.known_anchors("rec") is None
-    found = vault.pki.anchors("rec")
-    assert len(found) == 1
-    assert vault.pki.anchors("rec") == found == vault.pki.known_anchors("rec")
+    assert vault.pki.known_trust("rec") is None
+    found = vault.pki.trust("rec")
+    assert len(found.anchors) == 1
+    assert vault.pki.trust("rec") == found == vault.pki.known_trust("rec")
     assert server.count("rec/issuer/default/json") == 1
     assert server.last("rec/issuer/default/json").token is None
     assert server.count("auth/token/lookup-self") == 0
@@ -95,20 +95,23 @@ def test_an_intermediate_is_no_anchor(server: FakeVault, vault: Vault, recording
     answer = recorded(recording, "sign-by-intermediate")
     server.routes["rec/issuer/default/json"] = answer
     intermediate, root = answer.body["data"]["ca_chain"]
-    assert [pem.strip() for pem in vault.pki.anchors("rec")] == [root.strip()]
+    assert [pem.strip() for pem in vault.pki.trust("rec").anchors] == [root.strip()]
     assert intermediate.strip() != root.strip()
 
 
-def test_anchors_are_read_again_after_five_minutes_and_the_old_ones_stay_known(server: FakeVault) -> None:
+def test_cas_are_read_again_when_they_are_older_than_asked_for_and_the_old_ones_stay_known(server: FakeVault) -> None:
     clock = Clock()
     client = connect(VaultConfig(server.url), TokenValue("test-token"), None, clock)
     server.routes["rec/issuer/default/json"] = recorded(SERVERS[0], "issuer-default")
-    first = client.pki.anchors("rec")
-    clock.now += 301
+    first = client.pki.trust("rec")
+    clock.now += 60
+    assert client.pki.trust("rec", 60) == first
+    clock.now += 1
     server.routes["rec/issuer/default/json"] = Reply(503, {"errors": ["Vault is sealed"]})
+    assert client.pki.trust("rec") == first
     with pytest.raises(NotYet):
-        client.pki.anchors("rec")
-    assert client.pki.known_anchors("rec") == first
+        client.pki.trust("rec", 60)
+    assert client.pki.known_trust("rec") == first
     client.transport.close()
 
 
@@ -116,7 +119,7 @@ def test_a_mount_that_hides_its_issuer_is_asked_with_the_token(server: FakeVault
     issuer = recorded(SERVERS[0], "issuer-default")
     denied = Reply(403, {"errors": ["permission denied"]})
     server.routes["rec/issuer/default/json"] = lambda seen: issuer if seen.token else denied
-    assert len(vault.pki.anchors("rec")) == 1
+    assert len(vault.pki.trust("rec").anchors) == 1
 
 
 @pytest.mark.parametrize("recording", SERVERS)
@@ -125,7 +128,7 @@ def test_a_server_without_issuers_tells_its_anchors_by_the_older_path(
 ) -> None:
     server.routes["rec/issuer/default/json"] = Reply(404, {"errors": []})
     server.routes["rec/cert/ca_chain"] = recorded(recording, "cert-ca-chain")
-    assert len(vault.pki.anchors("rec")) == 1
+    assert len(vault.pki.trust("rec").anchors) == 1
 
 
 REFUSALS = [

@@ -163,7 +163,7 @@ def enrol(client: Vault) -> None:
     CLOCK.now += 10  # a refused login may be tried again
     key, csr = MAKER.request(REQUEST)
     signed = client.pki.sign("pki", "pods", csr, REQUEST.ttl)
-    MAKER.bundle(REQUEST, key, signed, client.pki.anchors("pki"), time.time())
+    MAKER.bundle(REQUEST, key, signed, client.pki.trust("pki").anchors, time.time())
 
 
 def failure(client: Vault) -> NotYet:

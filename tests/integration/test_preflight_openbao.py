@@ -136,7 +136,7 @@ def refused(vault: Vault, request: Request) -> bool:
             signed = vault.pki.sign(MOUNT, ROLE, csr, request.ttl)
         else:
             signed = vault.pki.issue(MOUNT, ROLE, request.names, request.ttl)
-        MAKER.bundle(request, key, signed, vault.pki.anchors(MOUNT), time.time())
+        MAKER.bundle(request, key, signed, vault.pki.trust(MOUNT).anchors, time.time())
     except Refused:
         return True
     return False

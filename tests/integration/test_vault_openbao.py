@@ -14,7 +14,7 @@ import pytest
 from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.domain.model import Bundle, KeyType, Material, Mode, Names, Request, Rotation
 from certmanager.vault import TokenFile, TokenValue, Vault, VaultConfig, connect
-from certmanager.x509.inspect import fingerprints, inspect_bundle
+from certmanager.x509.inspect import inspect_bundle
 from certmanager.x509.maker import X509KeyMaker
 from tests.cluster.openbao import DevServer, dev_server
 
@@ -91,7 +91,7 @@ def request(**changes: Any) -> Request:
 
 def enrol(vault: Vault, wanted: Request) -> tuple[Material, Bundle]:
     """The engine's path for one pod."""
-    anchors = vault.pki.anchors(wanted.mount)
+    anchors = vault.pki.trust(wanted.mount).anchors
     key = ""
     if wanted.mode is Mode.SIGN:
         key, csr = MAKER.request(wanted)
@@ -149,7 +149,7 @@ def test_a_certificate_without_a_common_name_has_an_empty_subject(vault: Vault, 
 
 def test_under_an_intermediate_the_root_is_the_only_anchor(vault: Vault) -> None:
     material, facts = enrol(vault, request(mount=MIDDLE))
-    assert facts.anchors == fingerprints(vault.pki.anchors(ROOT)) == fingerprints(vault.pki.anchors(MIDDLE))
+    assert facts.anchors == vault.pki.trust(ROOT).fingerprints == vault.pki.trust(MIDDLE).fingerprints
     assert material.certificate.count("BEGIN CERTIFICATE") == 2
 
 

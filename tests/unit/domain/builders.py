@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from certmanager.domain.decide import Situation, annotations_for
+from certmanager.domain.decide import Situation
 from certmanager.domain.model import (
     Bundle,
     KeyType,
@@ -20,6 +20,8 @@ from certmanager.domain.model import (
     StoredSecret,
 )
 from certmanager.domain.request import Defaults, decide_request
+from certmanager.domain.secret_notes import annotations_for
+from certmanager.domain.trust import Trust
 
 NOW = 1_800_000_000.0
 DAY = 86_400.0
@@ -81,7 +83,13 @@ def leaf(**fields: Any) -> Leaf:
 
 def bundle(**fields: Any) -> Bundle:
     """Files in which all is well; the chain ends at the anchor `aa`."""
-    return replace(Bundle(leaf(), key_fits=True, chain_ok=True, anchors=frozenset({"aa"}), anchor="aa"), **fields)
+    base = Bundle(leaf(), key_fits=True, chain_ok=True, anchors=frozenset({"aa"}), anchor="aa", issuer="aa")
+    return replace(base, **fields)
+
+
+def trust(*anchors: str, closing: Sequence[str] = ()) -> Trust:
+    """What Vault says of its CAs, by their fingerprints."""
+    return Trust(tuple(sorted(anchors)), frozenset(anchors), frozenset(closing))
 
 
 def secret(of: Pod | None = None, **fields: Any) -> StoredSecret:
@@ -97,7 +105,7 @@ def secret(of: Pod | None = None, **fields: Any) -> StoredSecret:
         pod_name=owner.name,
         pod_uid=owner.uid,
         owner_uids=frozenset({owner.uid}),
-        annotations=annotations_for(wanted, leaf(), owner, NOW),
+        annotations=annotations_for(wanted, bundle(), owner, NOW),
         bundle=bundle(),
     )
     return replace(base, **fields)
@@ -109,7 +117,7 @@ def situation(**fields: Any) -> Situation:
         pod=pod(),
         request=request(),
         secret=secret(),
-        anchors=frozenset({"aa"}),
+        trust=trust("aa"),
         settles_in=0.0,
         other_pod_alive=False,
         now=NOW + 3600,

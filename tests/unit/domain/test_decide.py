@@ -12,8 +12,9 @@ from certmanager.domain.decide import Issue, Keep, Nothing, Reject, Remove, Rota
 from certmanager.domain.model import Delivery, KeyType, Mode, Names, Owner, Rotation
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import NotEnrolled, Rejection, Waiting
+from certmanager.domain.secret_notes import annotations_for, issued_message, secret_name_taken
 from certmanager.domain.times import rfc3339
-from tests.unit.domain.builders import DAY, LONG_NAME, NOW, bundle, leaf, pod, request, secret, situation
+from tests.unit.domain.builders import DAY, LONG_NAME, NOW, bundle, leaf, pod, request, secret, situation, trust
 
 REJECTION = Rejection(Reason.INVALID_ANNOTATION, "annotation podcert.io/ttl is wrong")
 NO_NAME = Rejection(Reason.NO_NAME, "no name")
@@ -29,6 +30,8 @@ OWNED = pod(
 )
 OUTDATED = replace(OWNED, delivery=Delivery(fetcher=True, served_serial="00:01", served_not_after=NOW + 60))
 RENEWED = secret(annotations={**secret().annotations, "renewals": "1"})
+MOUNTING = replace(OWNED, delivery=Delivery(mounts=frozenset({"web-0-cert-12345678"})))
+TWO_ANCHORS = secret(bundle=bundle(anchors=frozenset({"aa", "bb"})))
 UNROLLED = request(rotation=Rotation.NONE)
 
 TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
@@ -61,10 +64,36 @@ TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("a stranger's, unreadable", {"secret": replace(STRANGER, bundle=None)}, Reject, Reason.SECRET_NAME_TAKEN),
     ("another key", {"secret": secret(bundle=bundle(key_fits=False))}, Issue, Reason.KEY_MISMATCH),
     ("broken chain", {"secret": secret(bundle=bundle(chain_ok=False, anchor=None))}, Issue, Reason.CHAIN_BROKEN),
-    ("new anchors", {"anchors": frozenset({"bb"})}, Issue, Reason.ANCHOR_UNKNOWN),
-    ("one of two anchors", {"anchors": frozenset({"aa", "bb"})}, Keep, Reason.VALID),
-    ("Vault away", {"anchors": None}, Keep, Reason.VALID),
-    ("Vault tells no anchors", {"anchors": frozenset()}, Keep, Reason.VALID),
+    ("new anchors", {"trust": trust("bb")}, Issue, Reason.ANCHOR_UNKNOWN),
+    ("Vault away", {"trust": None}, Keep, Reason.VALID),
+    ("Vault tells no anchors", {"trust": trust()}, Keep, Reason.VALID),
+    ("one anchor more", {"trust": trust("aa", "bb")}, Issue, Reason.ANCHOR_MISSING),
+    ("one anchor more, just issued", {"trust": trust("aa", "bb"), "now": NOW + 14}, Wait, Reason.ANCHOR_MISSING),
+    ("one anchor more, to be rolled", {"trust": trust("aa", "bb"), "pod": OWNED}, Rotate, Reason.ANCHOR_MISSING),
+    ("one anchor more, mounted", {"trust": trust("aa", "bb"), "pod": MOUNTING}, Issue, Reason.ANCHOR_MISSING),
+    (
+        "one anchor more, rolled by nobody",
+        {"trust": trust("aa", "bb"), "pod": OWNED, "request": UNROLLED},
+        Issue,
+        Reason.ANCHOR_MISSING,
+    ),
+    (
+        "one anchor more, to be rolled, urgent",
+        {"trust": trust("aa", "bb"), "pod": OWNED, "now": NOW + DAY * 0.84},
+        Issue,
+        Reason.RENEWAL_DUE,
+    ),
+    ("one anchor more, refused", {"trust": trust("aa", "bb"), "request": REJECTION}, Reject, REJECTION.reason),
+    ("issuer closing", {"trust": trust("aa", closing=["aa"])}, Issue, Reason.ISSUER_CLOSING),
+    (
+        "issuer closing, to be rolled",
+        {"trust": trust("aa", closing=["aa"]), "pod": OWNED},
+        Rotate,
+        Reason.ISSUER_CLOSING,
+    ),
+    ("another issuer closing", {"trust": trust("aa", closing=["bb"])}, Keep, Reason.VALID),
+    ("anchor retired", {"secret": TWO_ANCHORS}, Issue, Reason.ANCHOR_RETIRED),
+    ("anchor retired, to be rolled", {"secret": TWO_ANCHORS, "pod": OWNED}, Rotate, Reason.ANCHOR_RETIRED),
     ("another mode", {"request": request(mode=Mode.ISSUE, key_type=None)}, Issue, Reason.REQUEST_CHANGED),
     ("another role", {"request": request(role="other")}, Issue, Reason.REQUEST_CHANGED),
     ("another mount", {"request": request(mount="pki2")}, Issue, Reason.REQUEST_CHANGED),
@@ -189,12 +218,12 @@ def test_without_a_time_of_issue_the_lifetime_counts_from_not_before() -> None:
 
 def test_a_certificate_issued_as_asked_is_kept_whatever_was_asked() -> None:
     for wanted in (request(), request(ttl=60), request(mode=Mode.ISSUE, key_type=None, role="pods-issue")):
-        made = secret(annotations=decide.annotations_for(wanted, leaf(), pod(), NOW))
+        made = secret(annotations=annotations_for(wanted, bundle(), pod(), NOW))
         assert isinstance(decide.decide(situation(request=wanted, secret=made)), Keep)
 
 
 def test_the_annotations_of_a_secret_hold_all_that_is_needed_later() -> None:
-    assert decide.annotations_for(request(ttl=3600), leaf(), pod(), NOW) == {
+    assert annotations_for(request(ttl=3600), bundle(), pod(), NOW) == {
         "pod": "web-0",
         "pod-uid": pod().uid,
         "serial": "01:02",
@@ -207,25 +236,27 @@ def test_the_annotations_of_a_secret_hold_all_that_is_needed_later() -> None:
         "role": "pods",
         "ttl": "3600s",
         "renewals": "0",
+        "anchors": "aa",
+        "issuer": "aa",
     }
 
 
 def test_a_renewal_in_place_is_counted_on_the_secret() -> None:
-    once = secret(annotations=decide.annotations_for(request(), leaf(), pod(), NOW, secret()))
+    once = secret(annotations=annotations_for(request(), bundle(), pod(), NOW, secret()))
     assert once.annotations["renewals"] == "1"
-    assert decide.annotations_for(request(), leaf(), pod(), NOW, once)["renewals"] == "2"
+    assert annotations_for(request(), bundle(), pod(), NOW, once)["renewals"] == "2"
 
 
 def test_in_mode_issue_the_annotations_tell_the_key_type_that_vault_chose() -> None:
     wanted = request(mode=Mode.ISSUE, key_type=None)
-    assert decide.annotations_for(wanted, leaf(key_type="rsa-2048"), pod(), NOW)["key-type"] == "rsa-2048"
+    assert annotations_for(wanted, bundle(leaf=leaf(key_type="rsa-2048")), pod(), NOW)["key-type"] == "rsa-2048"
 
 
 @pytest.mark.parametrize(
     ("there", "whose"), [(STRANGER, "it is not Podcert's"), (PREDECESSOR, "it is the Secret of pod web-0")]
 )
 def test_a_name_taken_is_told_with_owner_rule_and_remedy(there: Any, whose: str) -> None:
-    reason, message = decide.secret_name_taken(there)
+    reason, message = secret_name_taken(there)
     assert reason is Reason.SECRET_NAME_TAKEN
     assert message.startswith("Secret default/web-0-cert-12345678 exists and is left untouched: ")
     assert whose in message
@@ -233,7 +264,7 @@ def test_a_name_taken_is_told_with_owner_rule_and_remedy(there: Any, whose: str)
 
 
 def test_the_message_of_an_issue_tells_serial_names_end_and_why() -> None:
-    text = decide.issued_message(Issue(Reason.CERTIFICATE_MISSING, "the pod has no Secret yet"), secret())
+    text = issued_message("the pod has no Secret yet", secret())
     assert text == (
         f"01:02 for {LONG_NAME} until 2027-01-16T08:00:00Z in Secret default/web-0-cert-12345678 "
         "(the pod has no Secret yet)"

@@ -50,7 +50,7 @@ class Engine:
         self.cluster = FakeWorkloads()
         self.slots = Slots(total=2, per_namespace=2)
         self.windows: list[Window] = []
-        rolls = RollPolicy(lambda _namespace: DEFAULTS, self.slots, self.windows)
+        rolls = RollPolicy(lambda _namespace: DEFAULTS, self.slots, self.windows, self.vault.known_trust)
         self.workloads = WorkloadReconciler(self.intake.store, self.cluster, self.reporter, self.clock, rolls)
         reconcilers = Reconcilers(self.pods, self.roles, self.workloads)
         self.workers = Workers(self.intake, reconcilers, self.reporter, self.clock)

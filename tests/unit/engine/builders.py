@@ -47,6 +47,6 @@ def secret(of: Pod, **fields: object) -> StoredSecret:
         pod_uid=of.uid,
         owner_uids=frozenset({of.uid}),
         annotations={},
-        bundle=Bundle(leaf, key_fits=True, chain_ok=True, anchors=frozenset({"aa"}), anchor="aa"),
+        bundle=Bundle(leaf, key_fits=True, chain_ok=True, anchors=frozenset({"aa"}), anchor="aa", issuer="aa"),
     )
     return replace(base, **fields)  # type: ignore[arg-type]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 
 from certmanager.domain.errors import NotYet
+from certmanager.domain.trust import Trust
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey, RoleKey
 from certmanager.engine.producers import (
@@ -16,6 +19,7 @@ from certmanager.engine.producers import (
     RESYNC_SECONDS,
     RETRY_SECONDS,
     SWEEP_SECONDS,
+    Cas,
     Producers,
     Sources,
 )
@@ -26,6 +30,9 @@ from tests.unit.engine.builders import pod
 from tests.unit.engine.fakes import FakeClock, FakeReporter
 
 WEB = PodKey("default", "web")
+CA_SECONDS = 60.0
+
+_Answer = TypeVar("_Answer")
 
 
 class Fired:
@@ -146,9 +153,13 @@ class Bench:
         self.reporter = FakeReporter()
         self.roles: list[tuple[str, str]] = [("default", "old")]
         self.failing = False
+        self.away: set[str] = set()
+        self.mounts = ["pki"]
+        self.trust = {name: Trust((name,), frozenset({name})) for name in ("pki", "pki2")}
         self.calls: list[str] = []
         self.another_policy = False
-        sources = Sources(roles=self._roles, anchors=self._anchors, policy=lambda: self.another_policy)
+        cas = Cas(lambda: self.mounts, self._trust, CA_SECONDS)
+        sources = Sources(roles=self._roles, cas=cas, policy=lambda: self.another_policy)
         self.producers = Producers(self.intake, self.timers, sources, self.reporter, self.clock)
 
     def sync(self) -> None:
@@ -166,24 +177,24 @@ class Bench:
     def _roles(self) -> list[tuple[str, str]]:
         return self._ask("roles", self.roles)
 
-    def _anchors(self) -> object:
-        return self._ask("anchors", self.roles)
+    def _trust(self, mount: str) -> Trust:
+        return self._ask(mount, self.trust[mount])
 
-    def _ask(self, what: str, answer: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _ask(self, what: str, answer: _Answer) -> _Answer:
         self.calls.append(what)
-        if self.failing:
+        if self.failing or what in self.away:
             raise NotYet("Away", "away")
         return answer
 
 
-def test_before_the_lists_are_complete_only_the_anchors_are_read_and_nothing_is_queued() -> None:
+def test_before_the_lists_are_complete_only_the_cas_are_read_and_nothing_is_queued() -> None:
     bench = Bench()
     bench.producers.step()
-    assert bench.calls == ["anchors"]
+    assert bench.calls == ["pki"]
     assert bench.taken() == set()
 
 
-def test_anchors_that_were_known_before_the_lists_cause_no_second_look() -> None:
+def test_cas_that_were_known_before_the_lists_cause_no_second_look() -> None:
     bench = Bench()
     bench.producers.step()
     bench.sync()
@@ -213,10 +224,43 @@ def test_a_role_that_nobody_owns_any_more_is_looked_at() -> None:
     assert RoleKey("default", "old") in bench.taken()
 
 
-def test_newly_read_anchors_have_every_pod_looked_at() -> None:
+def test_newly_read_cas_have_every_pod_looked_at() -> None:
     bench = Bench()
     bench.sync()
     bench.taken()
+    bench.producers.step()
+    assert WEB in bench.taken()
+
+
+def test_a_ca_that_changes_has_every_pod_looked_at_once_within_the_time_that_is_set() -> None:
+    bench = Bench()
+    bench.sync()
+    bench.producers.step()
+    bench.taken()
+    bench.trust["pki"] = replace(bench.trust["pki"], closing=frozenset({"pki"}))
+    bench.clock.advance(CA_SECONDS - 1)
+    bench.producers.step()
+    assert WEB not in bench.taken()
+    bench.clock.advance(1)
+    bench.producers.step()
+    assert WEB in bench.taken()
+    bench.clock.advance(CA_SECONDS)
+    bench.producers.step()
+    assert WEB not in bench.taken()
+
+
+def test_a_mount_that_cannot_be_read_changes_nothing_and_hides_no_other() -> None:
+    bench = Bench()
+    bench.mounts = ["pki", "pki2"]
+    bench.sync()
+    bench.producers.step()
+    bench.taken()
+    bench.away = {"pki"}
+    bench.clock.advance(CA_SECONDS)
+    bench.producers.step()
+    assert WEB not in bench.taken()
+    bench.trust["pki2"] = Trust()
+    bench.clock.advance(RETRY_SECONDS)
     bench.producers.step()
     assert WEB in bench.taken()
 
@@ -243,13 +287,16 @@ def test_sources_that_fail_are_asked_again_soon_and_those_that_answer_after_minu
     bench.clock.advance(RETRY_SECONDS)
     bench.failing = False
     bench.producers.step()
-    assert bench.calls == ["anchors", "roles"] * 2
+    assert bench.calls == ["pki", "roles"] * 2
     bench.clock.advance(RETRY_SECONDS)
     bench.producers.step()
-    assert bench.calls == ["anchors", "roles"] * 2
+    assert bench.calls == ["pki", "roles"] * 2
+    bench.clock.advance(CA_SECONDS)
+    bench.producers.step()
+    assert bench.calls == [*["pki", "roles"] * 2, "pki"]
     bench.clock.advance(RESYNC_SECONDS)
     bench.producers.step()
-    assert bench.calls == ["anchors", "roles"] * 3
+    assert bench.calls == [*["pki", "roles"] * 2, "pki", "pki", "roles"]
 
 
 def test_the_sweep_makes_the_jobs_of_what_has_come_near() -> None:

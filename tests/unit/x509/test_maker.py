@@ -10,10 +10,24 @@ from hypothesis import strategies as st
 
 from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.domain.model import KeyType, Mode, Names, Signed
-from certmanager.x509.inspect import inspect_bundle
+from certmanager.domain.secret_notes import annotations_for
+from certmanager.domain.supersede import superseded
+from certmanager.x509.inspect import fingerprints, inspect_bundle, trust_in
 from certmanager.x509.keys import load_key, to_pkcs8
 from certmanager.x509.maker import X509KeyMaker
-from tests.unit.x509.builders import NAMES, NOW, LeafOptions, authority, leaf, new_key, request, signed, to_pem
+from tests.unit.domain.builders import pod, secret
+from tests.unit.x509.builders import (
+    NAMES,
+    NOW,
+    LeafOptions,
+    TestAuthority,
+    authority,
+    leaf,
+    new_key,
+    request,
+    signed,
+    to_pem,
+)
 
 MAKER = X509KeyMaker()
 ROOT = authority("root")
@@ -60,10 +74,10 @@ def test_a_root_that_vault_leaves_out_of_the_chain_comes_from_the_anchors() -> N
     assert material.ca == ROOT.pem
 
 
-def test_anchors_are_those_of_the_chain_then_the_known_ones_each_once() -> None:
+def test_a_root_that_is_not_among_the_anchors_comes_before_them_each_once() -> None:
     other = authority("other")
     answer = signed(leaf(MIDDLE, KEY), MIDDLE, ROOT)
-    material, _ = MAKER.bundle(request(), PEM, answer, [other.pem, ROOT.pem, other.pem.strip()], NOW)
+    material, _ = MAKER.bundle(request(), PEM, answer, [other.pem, other.pem.strip()], NOW)
     assert material.ca == ROOT.pem + other.pem
 
 
@@ -178,3 +192,38 @@ def test_nothing_shows_the_key() -> None:
     material, _ = MAKER.bundle(request(), PEM, signed(leaf(ROOT, KEY), ROOT), [], NOW)
     shown = repr(material) + repr(MAKER) + repr(signed(leaf(ROOT, KEY), ROOT, private_key=PEM))
     assert PEM.splitlines()[1] not in shown
+
+
+OTHERS = [authority("root"), authority("root", key=ROOT.key), authority("other"), authority("middle", authority("far"))]
+
+
+@given(known=st.lists(st.sampled_from([ROOT, *OTHERS[:3]]), max_size=6), through=st.booleans())
+def test_with_any_trust_that_the_certificate_reaches_the_anchors_are_exactly_that_and_it_is_not_superseded(
+    known: list[TestAuthority], through: bool
+) -> None:
+    """Else a certificate would be made again and again: what is in `ca.crt` depends on Vault's word alone."""
+    trust = trust_in([one.pem for one in known], [OTHERS[3].pem])
+    answer = signed(leaf(MIDDLE, KEY), MIDDLE, ROOT) if through else signed(leaf(ROOT, KEY), ROOT)
+    material, facts = MAKER.bundle(request(), PEM, answer, trust.anchors, NOW)
+    assert facts.issuer == next(iter(fingerprints([answer.chain[0]])))
+    reached = {ROOT, OTHERS[1]} & set(known)  # the second is the same root, issued anew for the same key
+    if not reached:
+        assert facts.anchors == trust.fingerprints | fingerprints([ROOT.pem])
+        return
+    assert (facts.anchors, material.ca) == (trust.fingerprints, "".join(trust.anchors))
+    notes = annotations_for(request(), facts, pod(), NOW)
+    for found in (facts, inspect_bundle(material.certificate, material.key, material.ca)):
+        assert superseded(secret(annotations=notes, bundle=found), trust) is None
+
+
+def test_the_issuer_of_a_root_that_was_issued_anew_for_its_key_is_the_one_that_vault_names() -> None:
+    trust = trust_in([ROOT.pem, OTHERS[1].pem], [ROOT.pem])
+    for issuer, closed in ((ROOT, True), (OTHERS[1], False)):
+        _, facts = MAKER.bundle(request(), PEM, signed(leaf(issuer, KEY), issuer), trust.anchors, NOW)
+        assert (facts.issuer in trust.closing) == closed
+
+
+def test_trust_is_the_same_in_whatever_order_vault_tells_it() -> None:
+    pems = [ROOT.pem, OTHERS[0].pem, ROOT.pem.strip()]
+    assert trust_in(pems) == trust_in(reversed(pems))
+    assert len(trust_in(pems).anchors) == 2

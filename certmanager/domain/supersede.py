@@ -1,0 +1,55 @@
+"""Why a certificate is to be replaced although its time has not come.
+
+In the flow: gather → decide → *superseded* → the checks of renewal and rotation. It means "due now" and nothing else: how the
+new certificate comes in is the pod's own strategy, as at every renewal. Pure.
+"""
+
+from __future__ import annotations
+
+from certmanager.domain.model import Bundle, StoredSecret
+from certmanager.domain.problems import listed
+from certmanager.domain.reasons import Reason
+from certmanager.domain.trust import Trust
+
+Superseded = tuple[Reason, str]
+"""The reason, and a message for users."""
+
+_SHOWN = 12
+"""Digits of a fingerprint that tell two CAs apart in a message."""
+
+
+def superseded(secret: StoredSecret, trust: Trust | None) -> Superseded | None:
+    """Why the Secret's certificate is due now, whatever its times say; None when nothing but its times counts.
+
+    Args:
+        secret: the pod's Secret.
+        trust: of the mount that it comes from; None while it was not read. Without anchors (Vault tells no root) the CAs cannot
+            be judged.
+    """
+    bundle = secret.bundle
+    if bundle is None:
+        return None
+    return _by_trust(bundle, secret.annotations.get("issuer"), trust)
+
+
+def _by_trust(bundle: Bundle, noted: str | None, trust: Trust | None) -> Superseded | None:
+    """A set of anchors that is not Vault's, or an issuer that may not issue any more.
+
+    `noted` is the issuer as it was written down at the issue: of two CA certificates with one key and name, a certificate alone
+    does not tell which one issued it.
+    """
+    if trust is None or not trust.fingerprints:
+        return None
+    missing, surplus = trust.fingerprints - bundle.anchors, bundle.anchors - trust.fingerprints
+    if missing:
+        return Reason.ANCHOR_MISSING, f"ca.crt lacks the trust anchor {_short(missing)}, which Vault has"
+    issuer = noted or bundle.issuer
+    if issuer in trust.closing:
+        return Reason.ISSUER_CLOSING, f"its issuer {_short({issuer})} may not issue any more"
+    if surplus:
+        return Reason.ANCHOR_RETIRED, f"ca.crt holds the trust anchor {_short(surplus)}, which Vault has retired"
+    return None
+
+
+def _short(fingerprints: frozenset[str] | set[str]) -> str:
+    return listed([fingerprint[:_SHOWN] for fingerprint in sorted(fingerprints)])
