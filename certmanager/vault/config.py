@@ -12,8 +12,8 @@ class VaultConfig:
 
     Attributes:
         address: `VAULT_ADDR`, `https://host:port` (or `http`, for dev servers), optionally with a path before `/v1`.
-        ca_file: `VAULT_CACERT`, a PEM file of CAs to trust instead of the system's.
-        ca_path: `VAULT_CAPATH`, a folder of PEM files, used when `ca_file` is not set.
+        ca_file: `VAULT_CACERT`, a PEM file of CAs to trust instead of the system's; read again when it changes.
+        ca_path: `VAULT_CAPATH`, a folder of PEM files, used when `ca_file` is not set; read again when one changes.
         skip_verify: `VAULT_SKIP_VERIFY`: no verification of Vault's certificate.
         client_cert, client_key: `VAULT_CLIENT_CERT`, `VAULT_CLIENT_KEY`: PEM files, shown on every connection that Vault
             asks for a certificate on; read again when they change.

@@ -11,11 +11,8 @@ and only from https to https, so that whoever gets the token has shown a certifi
 from __future__ import annotations
 
 import json
-import ssl
-import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -31,7 +28,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from certmanager.vault import errors, files, tls
+from certmanager.vault import errors, tls
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.errors import Answer, Call
 
@@ -40,7 +37,7 @@ _BESIDE: Final = 2  # connections beside the calls in flight: the probe's and th
 _MAX_POOLS: Final = 4  # addresses: the configured one, and the active nodes that standbys redirected to
 
 REFRESH_SECONDS: Final = 3.0
-"""How often the client certificate's files are looked at."""
+"""How often the files of the CAs and of the client certificate are looked at."""
 
 
 class Transport:
@@ -50,15 +47,16 @@ class Transport:
         parts = urlsplit(config.address)
         self.address: Final = f"{parts.scheme}://{parts.netloc}"
         self.calls_at_once: Final = config.calls_at_once
-        self.identity_problem: str | None = None
-        """Why the client certificate cannot be shown, without content; None when it can, or when there is none."""
         self._config = config
         self._prefix = parts.path.rstrip("/") + "/v1/"
         self._secure = parts.scheme == "https"
-        self._stamps: tuple[files.Stamp | None, ...] = ()
-        self._refreshing = threading.Lock()
         self._pools: dict[str, urllib3.HTTPConnectionPool] = {}
-        self._tls = self._context() if self._secure else None
+        self._tls = tls.Credentials(config) if self._secure else None
+
+    @property
+    def identity_problem(self) -> str | None:
+        """Why the client certificate cannot be shown, without content; None when it can, or when there is none."""
+        return None if self._tls is None else self._tls.identity_problem
 
     def request(
         self, call: Call, token: str | None, payload: Mapping[str, Any] | None = None, timeout: float | None = None
@@ -73,30 +71,14 @@ class Transport:
         return answer
 
     def refresh(self) -> float:
-        """Reads the client certificate again when its files have changed; connections made from now on show the new one.
+        """Reads CAs and client certificate again when their files have changed, for connections made from now on.
 
-        Returns the seconds until it wants to be called again. Files that do not fit leave the old certificate in use.
+        Returns the seconds until it wants to be called again. Files that cannot be used leave the old ones in use.
         """
-        if self._secure and self._config.client_cert is not None:
-            with self._refreshing:
-                if self.identity_problem is not None or self._stamps != self._identity_stamps():
-                    found = self._context()
-                    if self.identity_problem is None:
-                        # The pools are left to end by themselves: a request under way still uses its connection.
-                        self._tls, self._pools = found, {}
+        if self._tls is not None and self._tls.refresh():
+            # The old pools are left to end by themselves: a request under way still uses its connection.
+            self._pools = {}
         return REFRESH_SECONDS
-
-    def _context(self) -> ssl.SSLContext:
-        """A context with the client certificate, where there is one that can be used."""
-        stamps, found = self._identity_stamps(), tls.context(self._config)
-        certificate, key = self._config.client_cert, self._config.client_key
-        if certificate is not None and key is not None:
-            self.identity_problem = tls.present(found, certificate, key)
-        self._stamps = stamps
-        return found
-
-    def _identity_stamps(self) -> tuple[files.Stamp | None, ...]:
-        return tuple(files.stamp(Path(one)) for one in (self._config.client_cert, self._config.client_key) if one)
 
     def _pool(self, address: str) -> urllib3.HTTPConnectionPool:
         pools = self._pools
@@ -118,7 +100,8 @@ class Transport:
         host = parts.hostname or ""
         if parts.scheme == "http":
             return urllib3.HTTPConnectionPool(host, parts.port or 80, **options)
-        context = self._tls or tls.context(config)
+        # An https address under a plain one is never asked for: such redirects are not followed.
+        context = None if self._tls is None else self._tls.context
         options |= {"ssl_context": context, "assert_hostname": False if config.skip_verify else None}
         if config.server_name:
             options |= {"server_hostname": config.server_name}
@@ -163,13 +146,19 @@ class Transport:
             return Answer(response.status, response.headers, _read(response, timeout or self._config.read_timeout))
         except (HTTPError, OSError, ValueError) as error:
             # Only a phrase is kept: the text of the original may quote a header.
-            problem = _problem(error, self._config)
+            problem = self._problem(error)
             if response is not None:
                 response.close()
         finally:
             if response is not None:
                 response.release_conn()
         raise errors.unreachable(call, address, problem)
+
+    def _problem(self, error: Exception) -> str:
+        if not isinstance(error, SSLError):
+            return _problem(error, self._config)
+        stale = self._tls and self._tls.trust_problem
+        return tls.problem(error) + (f"; the CAs in use are the earlier ones: {stale}" if stale else "")
 
     def client(self, token: str | None) -> hvac.Client:
         """An hvac client of this pool, with that token and no other: hvac never looks at VAULT_TOKEN or ~/.vault-token.
@@ -267,8 +256,6 @@ class AnswerError(Exception):
 
 def _problem(error: Exception, config: VaultConfig) -> str:
     """A phrase for what went wrong, without the exception's text, which may quote what was sent."""
-    if isinstance(error, SSLError):
-        return tls.problem(error)
     if isinstance(error, ValueError) and str(error).startswith("its answer"):
         return str(error)
     phrases: tuple[tuple[type[Exception], str], ...] = (

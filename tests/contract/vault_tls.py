@@ -22,10 +22,8 @@ class TlsVault(FakeVault):
     def __init__(self, authority: trustme.CA, clients: trustme.CA) -> None:
         super().__init__()
         self.shown: list[str | None] = []
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(self._context)
-        clients.configure_trust(self._context)
-        self._context.verify_mode = ssl.CERT_OPTIONAL
+        self._clients = clients
+        self.serve(authority)
         self._accept = self._server.get_request
         self._server.get_request = self._get_request  # type: ignore[method-assign]
 
@@ -33,9 +31,21 @@ class TlsVault(FakeVault):
     def url(self) -> str:
         return super().url.replace("http://", "https://")
 
+    def serve(self, authority: trustme.CA) -> None:
+        """Shows a new certificate of this CA on connections from now on, as Vault does after a SIGHUP."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        self._clients.configure_trust(context)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        self._context = context
+
     def _get_request(self) -> tuple[ssl.SSLSocket, object]:
         plain, address = self._accept()
-        found = self._context.wrap_socket(plain, server_side=True)
+        try:
+            found = self._context.wrap_socket(plain, server_side=True)
+        except OSError:
+            plain.close()
+            raise
         certificate = found.getpeercert()
         self.shown.append(str(certificate["serialNumber"]) if certificate else None)
         return found, address
