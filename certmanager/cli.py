@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from certmanager import __version__
+from certmanager.domain.model import KeyType
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -96,6 +98,70 @@ def bootstrap(no_root: bool, dry_run: bool, output: str, **options: object) -> N
     sys.exit(command.main(options, console, dry_run=dry_run, as_json=output == "json"))
 
 
+@main.group()
+def vault() -> None:
+    """Initialise and unseal a Vault for trying it out (docs/vault.md)."""
+
+
+_PLACES = (
+    click.option("--keys-file", type=click.Path(path_type=Path), help="File with the keys (0600)."),
+    click.option("--unsafe-secret", metavar="NAMESPACE/NAME", help="Secret with the keys; its name must say `unsafe`."),
+    click.option("--kubeconfig", type=click.Path(path_type=Path), help="Kubeconfig file, as kubectl's."),
+    click.option("--context", help="Its context. [the current one]"),
+)
+_SERVERS = (
+    *_PLACES,
+    click.option("-n", "--namespace", help="The servers are the pods of this namespace. [the one at VAULT_ADDR]"),
+    click.option(
+        "-l", "--selector", default="app.kubernetes.io/name=vault", show_default=True, help="… with these labels."
+    ),
+    click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait for the servers."),
+    click.option(
+        "-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Shape of the output. [text]"
+    ),
+)
+
+
+def _with(options: tuple[Any, ...], command: Any) -> Any:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@vault.command("init")
+@partial(_with, _SERVERS)
+@click.option("--key-shares", type=int, default=1, show_default=True, help="Parts that the unseal key is split into.")
+@click.option("--key-threshold", type=int, default=1, show_default=True, help="Parts that are needed to unseal.")
+def vault_init(**options: Any) -> None:
+    """Initialise Vault once; its keys and root token go to a file, or to a Secret that is named unsafe.
+
+    Nothing is printed of them and nothing is overwritten. Initialised already: exit status 0 if the keys are there, else 1.
+    """
+    _vault("init", options)
+
+
+@vault.command("unseal")
+@partial(_with, _SERVERS)
+def vault_unseal(**options: Any) -> None:
+    """Unseal every server, and wait until one is active and the others stand by. Run again it changes nothing."""
+    _vault("unseal", options)
+
+
+@vault.command("root-token")
+@partial(_with, _PLACES)
+def vault_root_token(**options: Any) -> None:
+    """Print the root token, for VAULT_TOKEN=$(podcert vault root-token --keys-file …)."""
+    _vault("root_token", options)
+
+
+def _vault(name: str, options: dict[str, Any]) -> None:
+    from certmanager.servers import command
+
+    console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
+    as_json = options.pop("output", "text") == "json"
+    sys.exit(getattr(command, name)(command.Options(as_json=as_json, **options), console))
+
+
 @main.command()
 @click.argument("pod", required=False)
 @click.option("-n", "--namespace", default="default", show_default=True, help="The pod's namespace.")
@@ -123,6 +189,75 @@ def explain(output: str, **options: Any) -> None:
 
     console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
     sys.exit(command.main(command.Options(as_json=output == "json", **options), console))
+
+
+@main.group()
+def ca() -> None:
+    """Change the CA without a failed handshake: show how far it is, and drive it. See docs/ca.md."""
+
+
+_CA_OPTIONS = (
+    click.option("--mount", envvar="PODCERT_MOUNT", default="pki", show_default=True, help="PKI secrets engine."),
+    click.option("--kubeconfig", type=click.Path(path_type=Path), help="Kubeconfig file, as kubectl's."),
+    click.option("--context", help="Its context. [the current one]"),
+)
+_TO = click.option("--to", help="Id or name of the next issuer, such as an imported intermediate. [a new root]")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Change nothing; say what would be done next.")
+_OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Shape. [text]")
+
+
+def _for_ca(*more: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed((*_CA_OPTIONS, *more)):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _run_ca(action: str, output: str = "text", **options: Any) -> NoReturn:
+    from certmanager.ca import command
+    from certmanager.ca.terms import Options
+    from certmanager.vault.bootstrap.command import Console
+
+    console = Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
+    sys.exit(command.main(getattr(command, action), Options(as_json=output == "json", **options), console))
+
+
+@ca.command("status")
+@_for_ca(_OUTPUT)
+@click.option("-n", "--namespace", help="Look at the pods of this namespace only.")
+def ca_status(**options: Any) -> None:
+    """Show the issuers, the phase, and who is waited for or cannot follow, with what to do about it.
+
+    VAULT_ADDR, VAULT_TOKEN (or ~/.vault-token), VAULT_CACERT and so on mean what they mean to the Vault CLI.
+    """
+    _run_ca("status", **options)
+
+
+@ca.command("rotate")
+@_for_ca(_TO, _DRY_RUN, _OUTPUT)
+@click.option("--common-name", help="Of the new root. [the current one's]")
+@click.option(
+    "--key-type", type=click.Choice([each.value for each in KeyType]), help="Of the new root. [the current one's]"
+)
+@click.option("--ttl", help="Lifetime of the new root, such as 87600h. [the current one's]")
+@click.option("--leave-behind", is_flag=True, help="Go on without the pods that cannot follow.")
+@click.option("--timeout", help="Stop waiting after this time, such as 2h. [wait until it is done]")
+def ca_rotate(**options: Any) -> None:
+    """Change the CA: new anchor into every file, new issuer, old certificates replaced, old anchor out.
+
+    Each phase waits until every pod that can follow has followed; where others are left it stops and names them. Run again it
+    goes on where it was. Exit status 0: done; 1: it failed, or stopped; 2: wrong usage.
+    """
+    _run_ca("rotate", **options)
+
+
+@ca.command("abort")
+@_for_ca(_TO, _DRY_RUN)
+def ca_abort(**options: Any) -> None:
+    """Take a change back while its anchor is still being distributed: the new issuer is retired."""
+    _run_ca("abort", **options)
 
 
 @main.command()

@@ -1,0 +1,96 @@
+"""One look at everything: Vault's issuers, the pods, and from both where the change of the CA stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from certmanager.ca.cluster import Cluster
+from certmanager.domain.ca_change import Authorities, Change, Phase, change_of
+from certmanager.domain.ca_pods import Member, Standing, Verdict, judge, used_issuers
+from certmanager.domain.rotation import rotatable
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What was seen.
+
+    Attributes:
+        verdicts: of each pod, sorted by namespace and name.
+        without: pods that have no certificate yet.
+        notes: what could not be looked at.
+    """
+
+    authorities: Authorities
+    change: Change
+    phase: Phase
+    verdicts: tuple[Verdict, ...]
+    without: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def of(self, standing: Standing) -> tuple[Verdict, ...]:
+        """The pods that stand there."""
+        return tuple(verdict for verdict in self.verdicts if verdict.standing is standing)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What would break a change of the CA, with the command that mends it."""
+        return tuple(_problems(self.authorities, self.change))
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """How to look. `now` gives seconds since the epoch. `namespace` None is all of them."""
+
+    authorities: Callable[[], Authorities]
+    cluster: Cluster
+    now: Callable[[], float]
+    namespace: str | None = None
+
+    def look(self, to: str | None = None) -> Picture:
+        """Everything anew. Raises `NotYet`, `Refused`."""
+        authorities = self.authorities()
+        pods = self.cluster.pods(authorities.mount, self.namespace)
+        change = change_of(authorities, used_issuers(pods.members), to)
+        workloads, verdicts = self.cluster.workloads(), []
+        for member in pods.members:
+            verdict = judge(member, change.goal, self.now())
+            if _depends_on_workload(member, verdict):
+                verdict = judge(replace(member, workload=workloads.of(member.pod)), change.goal, self.now())
+            verdicts.append(verdict)
+        verdicts.sort(key=lambda verdict: (verdict.namespace, verdict.pod))
+        behind = any(verdict.standing in (Standing.WAITING, Standing.STUCK) for verdict in verdicts)
+        phase = Phase.RETIRING if change.phase is Phase.SINGLE and behind else change.phase
+        notes = (*pods.notes, *workloads.notes)
+        return Picture(authorities, change, phase, tuple(verdicts), tuple(sorted(pods.without)), notes)
+
+
+def _depends_on_workload(member: Member, verdict: Verdict) -> bool:
+    return verdict.standing in (Standing.WAITING, Standing.STUCK) and rotatable(member.pod) and not member.pod.deleting
+
+
+def _problems(authorities: Authorities, change: Change) -> list[str]:
+    mount, default = authorities.mount, authorities.default
+    found = []
+    if default is None:
+        found.append(f"no issuer is the default: vault write {mount}/config/issuers default=ISSUER")
+    elif authorities.follows_latest:
+        found.append(
+            "a new issuer would sign at once, before its anchor is in any ca-cert.pem (default_follows_latest_issuer): "
+            f"vault write {mount}/config/issuers default={default.id} default_follows_latest_issuer=false"
+        )
+    for issuer in change.old or ((default,) if default else ()):
+        found += [
+            f"role {role} names the issuer {issuer.label}, which a change of the CA closes: vault patch {mount}/roles/{role} "
+            "issuer_ref=default"
+            for role in authorities.roles_of(issuer)
+        ]
+    if change.phase is Phase.DISTRIBUTING and change.next is not None and not change.next.anchors:
+        found.append(
+            f"the chain of {change.next.label} ends in no root that Vault knows, so nobody could verify it: import its root "
+            f"(vault write {mount}/issuers/import/cert pem_bundle=@root.pem)"
+        )
+    if len(change.choice) > 1:
+        names = ", ".join(issuer.label for issuer in change.choice)
+        found.append(f"several issuers could be the next one ({names}): name it by --to")
+    return found

@@ -1,0 +1,142 @@
+"""Where a change of the CA stands, by what Vault says of a mount's issuers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certmanager.domain.ca_change import (
+    USAGE,
+    Authorities,
+    Issuer,
+    Phase,
+    State,
+    change_of,
+    leaving,
+    state_of,
+)
+
+OLD = Issuer(
+    "1", "", "CN=root", 100.0, 9000.0, State.ISSUING, "old", frozenset({"old"}), frozenset({"old"}), default=True
+)
+NEW = replace(
+    OLD,
+    id="2",
+    name="next",
+    not_before=200.0,
+    fingerprint="new",
+    anchors=frozenset({"new"}),
+    chain=frozenset({"new"}),
+    default=False,
+)
+
+
+def mount(*issuers: Issuer, **fields: Any) -> Authorities:
+    return Authorities("pki", issuers, **fields)
+
+
+def switched(old: State) -> Authorities:
+    return mount(replace(OLD, default=False, state=old), replace(NEW, default=True))
+
+
+@pytest.mark.parametrize(
+    ("usage", "state"),
+    [
+        ("read-only,issuing-certificates,crl-signing,ocsp-signing", State.ISSUING),
+        ("issuing-certificates", State.ISSUING),
+        ("read-only,crl-signing", State.CLOSING),
+        ("ocsp-signing", State.CLOSING),
+        ("read-only", State.RETIRED),
+        ("", State.RETIRED),
+    ],
+)
+def test_the_usage_of_an_issuer_is_its_state(usage: str, state: State) -> None:
+    assert state_of(usage.split(",")) is state
+
+
+@given(st.sampled_from(State))
+def test_the_usage_that_is_written_means_the_state_that_was_meant(state: State) -> None:
+    assert state_of(USAGE[state].split(",")) is state
+
+
+def test_one_issuer_is_no_change() -> None:
+    change = change_of(mount(OLD), {"old": True})
+    assert (change.phase, change.next, change.goal.phase) == (Phase.SINGLE, OLD, Phase.RETIRING)
+
+
+def test_a_new_issuer_that_nobody_uses_is_being_distributed() -> None:
+    change = change_of(mount(OLD, NEW), {"old": True})
+    assert (change.phase, change.next, change.old) == (Phase.DISTRIBUTING, NEW, (OLD,))
+    assert change.goal.reached(frozenset({"old", "new"}), "old")
+    assert not change.goal.reached(frozenset({"old"}), "old")
+    assert not change.goal.reached(None, None)
+
+
+def test_a_closed_issuer_beside_the_new_default_is_the_phase_issuing() -> None:
+    change = change_of(switched(State.CLOSING), {"old": True, "new": True})
+    assert (change.phase, change.unclosed) == (Phase.ISSUING, ())
+    assert change.next is not None
+    assert change.next.id == NEW.id
+    assert change.goal.reached(frozenset(), "new")
+    assert not change.goal.reached(frozenset(), "old")
+    assert not change.goal.reached(frozenset(), None)
+
+
+def test_a_default_that_was_switched_and_no_more_is_told_by_the_leaves_of_the_old_one() -> None:
+    change = change_of(switched(State.ISSUING), {"old": True})
+    assert (change.phase, [issuer.id for issuer in change.unclosed]) == (Phase.ISSUING, [OLD.id])
+
+
+def test_an_issuer_that_pods_or_roles_ask_for_by_name_has_a_task_of_its_own() -> None:
+    assert change_of(mount(OLD, NEW), {"old": True, "new": False}).phase is Phase.SINGLE
+    assert change_of(mount(OLD, NEW, role_issuers={"special": "next"}), {"old": True}).phase is Phase.SINGLE
+    assert (
+        change_of(mount(OLD, NEW, role_issuers={"special": "next"}), {"old": True, "new": True}).phase is Phase.SINGLE
+    )
+
+
+def test_a_retired_issuer_is_no_change_and_its_anchor_is_to_leave() -> None:
+    change = change_of(switched(State.RETIRED), {"new": True})
+    assert (change.phase, change.goal.anchors) == (Phase.SINGLE, frozenset({"new"}))
+    assert change.goal.reached(frozenset({"new"}), "new")
+    assert not change.goal.reached(frozenset({"new", "old"}), "new")
+    assert change.goal.reached(None, None), "a Secret that does not say its anchors is not held against the change"
+
+
+def test_an_older_issuer_is_the_next_one_only_when_it_is_named() -> None:
+    older = replace(NEW, not_before=50.0)
+    assert change_of(mount(OLD, older), {"old": True}).phase is Phase.SINGLE
+    assert change_of(mount(OLD, older), {"old": True}, to="next").phase is Phase.DISTRIBUTING
+
+
+def test_of_several_next_issuers_one_has_to_be_named() -> None:
+    third = replace(NEW, id="3", name="third", fingerprint="third")
+    change = change_of(mount(OLD, NEW, third), {"old": True})
+    assert (change.phase, len(change.choice)) == (Phase.SINGLE, 2)
+    assert change_of(mount(OLD, NEW, third), {"old": True}, to="3").next == third
+
+
+def test_a_root_without_a_key_came_with_its_intermediate_and_is_no_next_issuer() -> None:
+    assert change_of(mount(OLD, replace(NEW, has_key=False)), {"old": True}).phase is Phase.SINGLE
+
+
+def test_with_an_intermediate_goes_the_root_that_nobody_else_needs() -> None:
+    root = replace(
+        OLD, id="r", fingerprint="r", chain=frozenset({"r"}), anchors=frozenset({"r"}), has_key=False, default=False
+    )
+    other = replace(root, id="s", fingerprint="s", chain=frozenset({"s"}), anchors=frozenset({"s"}))
+    below = replace(OLD, state=State.CLOSING, chain=frozenset({"old", "r"}), anchors=frozenset({"r"}), default=False)
+    new_root = replace(NEW, chain=frozenset({"new", "s"}), anchors=frozenset({"s"}), default=True)
+    assert [one.id for one in leaving(mount(below, new_root, root, other), [below])] == ["1", "r"]
+    same_root = replace(NEW, chain=frozenset({"new", "r"}), anchors=frozenset({"r"}), default=True)
+    assert [one.id for one in leaving(mount(below, same_root, root), [below])] == ["1"]
+
+
+def test_roles_that_name_an_issuer_are_found_by_its_name_and_by_its_id() -> None:
+    authorities = mount(OLD, NEW, role_issuers={"a": "default", "b": "2", "c": "next", "d": ""})
+    assert authorities.roles_of(NEW) == ("b", "c")
+    assert authorities.roles_of(OLD) == ()
