@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -152,6 +153,30 @@ def vault_unseal(**options: Any) -> None:
 def vault_root_token(**options: Any) -> None:
     """Print the root token, for VAULT_TOKEN=$(podcert vault root-token --keys-file …)."""
     _vault("root_token", options)
+
+
+@vault.command("tls")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default="vault-tls",
+    show_default=True,
+    help="Where tls.crt, tls.key and ca.crt go; it must not be there yet.",
+)
+@click.option("-n", "--namespace", default="vault", show_default=True, help="The servers' namespace.")
+@click.option("--cluster-domain", envvar="PODCERT_CLUSTER_DOMAIN", default="cluster.local", show_default=True)
+@click.option("--name", "names", multiple=True, help="A further DNS name or IP address; repeat it.")
+@click.option("--ttl", default="365d", show_default=True, help="Lifetime.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Shape of the output. [text]")
+def vault_tls(output: str, **options: Any) -> None:
+    """Make the certificate that the servers show until Vault has issued their own, by a CA that is thrown away.
+
+    Asks nobody and prints no key. See docs/vault-tls.md.
+    """
+    from certmanager.vault import throwaway
+
+    console = throwaway.Console(click.echo, partial(click.echo, err=True), time.time)
+    sys.exit(throwaway.main(throwaway.Options(as_json=output == "json", **options), console))
 
 
 def _vault(name: str, options: dict[str, Any]) -> None:

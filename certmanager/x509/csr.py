@@ -24,18 +24,19 @@ def make_csr(key: PrivateKey, names: Names) -> str:
     Raises ValueError, with the name and the rule, when there is no name at all or one cannot be encoded.
     """
     subject = [] if names.common_name is None else [x509.NameAttribute(NameOID.COMMON_NAME, names.common_name)]
-    general_names = _general_names(names)
-    if not general_names:
+    sans = general_names(names)
+    if not sans:
         raise ValueError("a certificate request needs at least one DNS name, IP address or URI")
     builder = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name(subject))
-        .add_extension(x509.SubjectAlternativeName(general_names), critical=not subject)
+        .add_extension(x509.SubjectAlternativeName(sans), critical=not subject)
     )
     return builder.sign(key, _digest(key)).public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
-def _general_names(names: Names) -> list[x509.GeneralName]:
+def general_names(names: Names) -> list[x509.GeneralName]:
+    """The SANs (RFC 5280, 4.2.1.6): DNS names, then IP addresses, then URIs."""
     found: list[x509.GeneralName] = [x509.DNSName(name) for name in names.dns]
     found += [x509.IPAddress(ipaddress.ip_address(address)) for address in names.ips]
     found += [x509.UniformResourceIdentifier(uri) for uri in names.uris]
