@@ -12,7 +12,7 @@ LOCK := $(VENV)/bin/uv pip compile pyproject.toml --universal --python-version 3
 	--no-header --no-emit-index-url --no-emit-find-links --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-fast lint format bench prove-main-job prove-rotation images lock clean
+.PHONY: help demo test test-fast lint format bench prove-main-job prove-rotation prove-identity images lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -55,6 +55,9 @@ prove-main-job: $(READY) ## Show what the main job promises, one line each: ok o
 
 prove-rotation: $(READY) ## The same for the rotation
 	@$(PY) -m tests.prove rotation
+
+prove-identity: $(READY) ## The same for names, policy, logins, a real Vault and its CAs
+	@$(PY) -m tests.prove identity
 
 images: $(READY) ## Build the container images from the Dockerfiles
 	@$(PY) -m tests.cluster images

@@ -27,11 +27,25 @@ class Grant:
     renewable: bool
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Spent:
+    """A token that served and does so no more.
+
+    Attributes:
+        ended: its time was over; otherwise somebody revoked it.
+        barred: Vault has said so lately: it is not asked about this token again yet.
+    """
+
+    token: str = field(repr=False)
+    ended: bool
+    barred: bool
+
+
 class Login(Protocol):
     """A source of tokens."""
 
-    def login(self, transport: Transport, refused: str | None) -> Grant:
-        """A token that Vault accepts. `refused` is one that Vault did not accept lately: it is not tried again.
+    def login(self, transport: Transport, refused: Spent | None) -> Grant:
+        """A token that Vault accepts. `refused` is the last one that Vault ceased to accept.
 
         Raises `NotYet` ("VaultTokenMissing", "VaultTokenRefused", "VaultLoginRefused", or Vault is away).
         """
@@ -60,7 +74,7 @@ class TokenValue:
     def __repr__(self) -> str:
         return f"TokenValue(source={self._source!r})"
 
-    def login(self, transport: Transport, refused: str | None) -> Grant:
+    def login(self, transport: Transport, refused: Spent | None) -> Grant:
         """The token, with its lifetime from `lookup-self`."""
         return _accepted(transport, files.word(self._token, self._source), refused, self._source)
 
@@ -81,7 +95,7 @@ class TokenFile:
     def __repr__(self) -> str:
         return f"TokenFile({str(self._path)!r})"
 
-    def login(self, transport: Transport, refused: str | None) -> Grant:
+    def login(self, transport: Transport, refused: Spent | None) -> Grant:
         """The file's token, with its lifetime from `lookup-self`."""
         self._seen = files.stamp(self._path)
         return _accepted(transport, files.read_word(self._path, "token"), refused, f"{self._path}")
@@ -139,13 +153,20 @@ def ask(request: Callable[[], dict[str, Any]], refusal: Callable[[AnswerError], 
     raise problem
 
 
-def _accepted(transport: Transport, token: str, refused: str | None, source: str) -> Grant:
-    found = None if token == refused else lookup(transport, token)
+def _accepted(transport: Transport, token: str, refused: Spent | None, source: str) -> Grant:
+    known = refused if refused is not None and refused.token == token else None
+    found = None if known is not None and known.barred else lookup(transport, token)
     if found is None:
-        raise NotYet(
-            "VaultTokenRefused",
-            f"Vault does not accept the token of {source}: it has expired, was revoked, or lacks the policy `default` "
-            "(auth/token/lookup-self); put a valid token there",
-            shared=True,
-        )
+        raise NotYet("VaultTokenRefused", f"{_why(known, source)}; put a valid token there", shared=True)
     return found
+
+
+def _why(spent: Spent | None, source: str) -> str:
+    if spent is None:
+        return (
+            f"Vault does not accept the token of {source}: it is another Vault's, has expired, was revoked, or lacks the "
+            "policy `default` (auth/token/lookup-self)"
+        )
+    if spent.ended:
+        return f"the token of {source} has expired: whoever writes it must write a new one, or make it renewable, before that"
+    return f"Vault does not know the token of {source} any more, before its time was over: it was revoked"

@@ -17,7 +17,7 @@ from certmanager.domain.errors import NotYet
 from certmanager.domain.problems import shown
 from certmanager.vault import errors, files
 from certmanager.vault.errors import Answer, Call
-from certmanager.vault.login import Grant, as_not_yet, ask, grant
+from certmanager.vault.login import Grant, Spent, as_not_yet, ask, grant
 from certmanager.vault.transport import AnswerError, Transport
 
 _LOOKUP: Final = Call("POST", "sys/wrapping/lookup")
@@ -45,11 +45,12 @@ class AppRoleLogin:
         self._wrapped = wrapped
         self._seen: files.Stamp | None = None
         self._unwrapped: _Unwrapped | None = None
+        self._accepted = ""
 
     def __repr__(self) -> str:
         return f"AppRoleLogin(mount={self._mount!r}, secret_id_file={str(self._path)!r}, wrapped={self._wrapped})"
 
-    def login(self, transport: Transport, refused: str | None) -> Grant:  # noqa: ARG002 # each login makes a new one
+    def login(self, transport: Transport, refused: Spent | None) -> Grant:  # noqa: ARG002 # each login makes a new one
         """A new token from `auth/<mount>/login`."""
         self._seen = files.stamp(self._path)
         secret_id = self._secret_id(transport)
@@ -57,8 +58,9 @@ class AppRoleLogin:
         call = Call("POST", f"auth/{self._mount}/login", mount=self._mount)
         body = ask(
             lambda: client.auth.approle.login(self._role_id, secret_id, use_token=False, mount_point=self._mount),
-            lambda error: self._refused(error, call),
+            lambda error: self._refused(error, call, known=secret_id == self._accepted),
         )
+        self._accepted = secret_id
         return grant(body, call)
 
     def changed(self) -> bool:
@@ -122,19 +124,24 @@ class AppRoleLogin:
             f"wrapping token: `vault write -wrap-ttl=5m -f auth/{self._mount}/role/ROLE/secret-id`"
         )
 
-    def _refused(self, error: AnswerError, call: Call) -> NotYet:
+    def _refused(self, error: AnswerError, call: Call, *, known: bool) -> NotYet:
         said = errors.words(error.answer)
         if error.answer.status not in {400, 403, 404} or said is None:
             return as_not_yet(errors.from_answer(error.answer, call))
         source = (
             f"the secret-id that was unwrapped from {self._path}" if self._wrapped else f"the secret-id in {self._path}"
         )
+        why = f"it was accepted before: it has expired, been destroyed, or used as often as secret_id_num_uses allows ({source})"
+        if not known:
+            why = (
+                f"the auth method must be enabled there, PODCERT_AUTH_ROLE_ID be the role's role-id, and {source} be that "
+                "role's, not expired, destroyed or used up (secret_id_num_uses), and valid from this address: Vault has "
+                "not accepted it before"
+            )
         return NotYet(
             "VaultLoginRefused",
-            f"Vault refuses the AppRole login at auth/{self._mount} (HTTP {error.answer.status}: {said!r}); the auth method "
-            f"must be enabled there, PODCERT_AUTH_ROLE_ID be the role's role-id, and {source} be valid: it may have "
-            f"expired, been destroyed, used as often as secret_id_num_uses allows, or not be valid from this address; write "
-            f"a new one (`vault write -f auth/{self._mount}/role/ROLE/secret-id`)",
+            f"Vault refuses the AppRole login at auth/{self._mount} (HTTP {error.answer.status}: {said!r}); {why}; write a "
+            f"new one (`vault write -f auth/{self._mount}/role/ROLE/secret-id`)",
             shared=True,
         )
 

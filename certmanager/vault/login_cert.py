@@ -14,10 +14,13 @@ from certmanager.domain.errors import NotYet
 from certmanager.domain.times import rfc3339
 from certmanager.vault import errors, files
 from certmanager.vault.errors import Call
-from certmanager.vault.login import Grant, as_not_yet, ask, grant
+from certmanager.vault.login import Grant, Spent, as_not_yet, ask, grant
 from certmanager.vault.transport import AnswerError, Transport
 from certmanager.x509.chain import load_certificate, pem_blocks
 from certmanager.x509.inspect import read_leaf
+
+_X509: Final = "x509: "
+"""What Go's verification of certificates begins its errors with."""
 
 
 class CertLogin:
@@ -30,11 +33,12 @@ class CertLogin:
         self._role = role
         self._files = (Path(certificate), Path(key))
         self._seen: tuple[files.Stamp | None, ...] = ()
+        self._accepted: tuple[files.Stamp | None, ...] = ()
 
     def __repr__(self) -> str:
         return f"CertLogin(mount={self._mount!r}, role={self._role!r}, certificate={str(self._files[0])!r})"
 
-    def login(self, transport: Transport, refused: str | None) -> Grant:  # noqa: ARG002 # each login makes a new one
+    def login(self, transport: Transport, refused: Spent | None) -> Grant:  # noqa: ARG002 # each login makes a new one
         """A new token from `auth/<mount>/login`."""
         self._seen = self._stamps()
         transport.refresh()
@@ -52,6 +56,7 @@ class CertLogin:
             lambda: client.adapter.post(f"/v1/{call.path}", json={"name": self._role}),
             lambda error: self._refused(error, call),
         )
+        self._accepted = self._seen
         return grant(body, call)
 
     def changed(self) -> bool:
@@ -64,7 +69,9 @@ class CertLogin:
 
     def _refused(self, error: AnswerError, call: Call) -> NotYet:
         said = errors.words(error.answer)
-        if error.answer.status not in {400, 403, 404} or said is None:
+        # A certificate that has ended is an error of Vault's own: HTTP 500.
+        ours = error.answer.status in {400, 403, 404} or (error.answer.status == 500 and _X509 in (said or ""))
+        if not ours or said is None:
             return as_not_yet(errors.from_answer(error.answer, call))
         return NotYet(
             "VaultLoginRefused",
@@ -78,6 +85,13 @@ class CertLogin:
             return (
                 "the certificate did not reach Vault, or no role trusts its CA: no proxy may end TLS in between, and the "
                 f"CA must be in auth/{self._mount}/certs/{self._role}"
+            )
+        if "has expired or is not yet valid" in said:
+            return f"the certificate has expired: whoever writes {self._files[0]} must write a new one before that"
+        if self._seen == self._accepted:
+            return (
+                f"Vault accepted this certificate before: it was revoked (a CRL in auth/{self._mount}/crls), or "
+                f"auth/{self._mount}/certs/{self._role} was changed"
             )
         return (
             f"the auth method must be enabled there, auth/{self._mount}/certs/{self._role} must hold the certificate's CA "

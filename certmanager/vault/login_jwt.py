@@ -17,7 +17,7 @@ from certmanager.domain.problems import shown
 from certmanager.domain.times import rfc3339
 from certmanager.vault import errors, files
 from certmanager.vault.errors import Call
-from certmanager.vault.login import Grant, as_not_yet, ask, grant
+from certmanager.vault.login import Grant, Spent, as_not_yet, ask, grant
 from certmanager.vault.transport import AnswerError, Transport
 
 _FORBIDDEN: Final = frozenset({400, 403, 404})
@@ -57,11 +57,12 @@ class JwtLogin:
         self._mount = mount.strip("/")
         self._role = role
         self._path = Path(jwt_path)
+        self._accepted = ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mount={self._mount!r}, role={self._role!r}, jwt_path={str(self._path)!r})"
 
-    def login(self, transport: Transport, refused: str | None) -> Grant:  # noqa: ARG002 # each login makes a new one
+    def login(self, transport: Transport, refused: Spent | None) -> Grant:  # noqa: ARG002 # each login makes a new one
         """A new token from `auth/<mount>/login`."""
         jwt = files.read_word(self._path, self._kind)
         client = transport.client(None)
@@ -70,6 +71,7 @@ class JwtLogin:
             lambda: client.adapter.post(f"/v1/{call.path}", json={"role": self._role, "jwt": jwt}),
             lambda error: self._refused(error, call, jwt),
         )
+        self._accepted = jwt
         return grant(body, call)
 
     def changed(self) -> bool:
@@ -83,11 +85,11 @@ class JwtLogin:
         return NotYet(
             "VaultLoginRefused",
             f"Vault refuses the {self._method} login with role {self._role} at auth/{self._mount} "
-            f"(HTTP {error.answer.status}: {said!r}); {self._remedy(said.lower())}; {states(jwt)}",
+            f"(HTTP {error.answer.status}: {said!r}); {self._remedy(said.lower(), known=jwt == self._accepted)}; {states(jwt)}",
             shared=True,
         )
 
-    def _remedy(self, said: str) -> str:
+    def _remedy(self, said: str, *, known: bool) -> str:  # noqa: ARG002 # Vault's words are enough here
         found = next((remedy for words, remedy in _REMEDIES if any(word in said for word in words)), _ANY)
         return found.format(path=self._path, mount=self._mount, role=self._role)
 
@@ -101,9 +103,16 @@ class KubernetesLogin(JwtLogin):
     _method = "Kubernetes"
     _kind = "ServiceAccount token"
 
-    def _remedy(self, said: str) -> str:
+    def _remedy(self, said: str, *, known: bool) -> str:
+        if "expired" in said:
+            return f"the token has expired: whoever writes {self._path} must write a new one before that"
         if "audience" in said:
             return f"the role's audience must be that of {self._path}"
+        if known:
+            return (
+                f"Vault accepted this token of {self._path} before: the pod or other object that it is bound to was deleted, "
+                "or Vault may no longer ask the cluster (auth method's token_reviewer_jwt, role system:auth-delegator)"
+            )
         return (
             "the auth method must be enabled there and configured for this cluster, and the role bound to the manager's "
             f"ServiceAccount, namespace and the audience of {self._path}"

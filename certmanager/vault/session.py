@@ -16,7 +16,7 @@ from certmanager.domain.errors import NotYet
 from certmanager.vault import errors
 from certmanager.vault.circuit import PROBE_SECONDS, Circuit, Clock
 from certmanager.vault.errors import Answer, Call
-from certmanager.vault.login import Grant, Login, grant, lookup
+from certmanager.vault.login import Grant, Login, Spent, grant, lookup
 from certmanager.vault.transport import AnswerError, Transport
 
 LOGIN_PAUSE_SECONDS: Final = 5.0
@@ -75,7 +75,7 @@ class VaultSession:
         self._lock = threading.Lock()  # held while logging in, renewing or looking up: one at a time
         self._token: _Token | None = None
         self._failure: tuple[NotYet, float] | None = None  # and until when it stands for all callers
-        self._refused: tuple[str, float] | None = None  # a token, and until when it is not shown again
+        self._refused: tuple[str, bool, float] | None = None  # a token, whether it ended, until when it is not shown
         self._slots = threading.BoundedSemaphore(transport.calls_at_once)
 
     @property
@@ -156,16 +156,22 @@ class VaultSession:
         changed = self._login.changed()
         if self._failure is not None and now < self._failure[1] and not changed:
             raise self._failed(self._failure[0], now, again=False)
-        refused = self._refused[0] if self._refused is not None and now < self._refused[1] and not changed else None
         try:
-            found = self._login.login(self._transport, refused)
+            found = self._login.login(self._transport, self._spent(now, changed=changed))
         except NotYet as error:
             problem = error
         else:
             return self._use(found, now)
-        if problem.reason in errors.AWAY:
+        if problem.shared and problem.reason in errors.AWAY:
             raise self._circuit.failed(problem, ticket)
-        raise self._failed(problem, now)
+        # Also when Vault failed at this one request (HTTP 500): without a login nobody is served.
+        raise self._failed(NotYet(problem.reason, problem.message, retry_after=problem.retry_after, shared=True), now)
+
+    def _spent(self, now: float, *, changed: bool) -> Spent | None:
+        if self._refused is None:
+            return None
+        token, ended, until = self._refused
+        return Spent(token, ended, barred=now < until and not changed)
 
     def _failed(self, error: NotYet, now: float, *, again: bool = True) -> NotYet:
         if again and self._token is None:
@@ -234,7 +240,8 @@ class VaultSession:
                 if lives:
                     used.lives_until = self._now() + _CONFIRMED_SECONDS
                     raise errors.policy_forbids(answer, call)
-                self._token, self._refused = None, (used.value, now + REFUSED_SECONDS)
+                ended = used.ends_at is not None and now >= used.ends_at
+                self._token, self._refused = None, (used.value, ended, now + REFUSED_SECONDS)
                 return self._log_in(ticket, now)
         raise self._circuit.failed(problem, ticket)
 

@@ -13,7 +13,7 @@ import pytest
 from certmanager.domain.errors import NotYet
 from certmanager.vault import AppRoleLogin, JwtLogin, KubernetesLogin, Login, TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.errors import Answer, Call
-from certmanager.vault.session import LOGIN_PAUSE_SECONDS
+from certmanager.vault.session import LOGIN_PAUSE_SECONDS, REFUSED_SECONDS
 from tests.contract.vault_server import SERVERS, FakeVault, Reply, Seen, fake_vault, recorded
 from tests.unit.vault.builders import Clock
 
@@ -112,6 +112,44 @@ def test_a_refused_secret_id_is_told_without_it_and_a_new_one_is_taken_at_once(r
     assert "used-secret-id" not in found.message
     file.write_text("good-secret-id")
     client.session.call(ASK)
+
+
+def test_a_secret_id_that_was_accepted_before_is_said_to_be_spent_and_not_to_be_the_wrong_one(
+    rig: Rig, file: Path
+) -> None:
+    client = rig.connect(AppRoleLogin("approle", "the-role", file))
+    client.session.call(ASK)
+    rig.lost, rig.secret_id = True, "another-secret-id"
+    message = rig.failure(client).message
+    assert "it was accepted before" in message
+    assert "PODCERT_AUTH_ROLE_ID" not in message
+
+
+def test_a_login_at_which_vault_itself_fails_is_told_and_not_repeated_by_every_caller(rig: Rig, file: Path) -> None:
+    file.write_text(jwt(aud="vault"))
+    rig.server.routes["auth/jwt/login"] = Reply(500, {"errors": ["the API server does not answer"]})
+    client = rig.connect(JwtLogin("jwt", "podcert", file))
+    for _ in range(5):
+        assert "the API server does not answer" in rig.failure(client).message
+    assert rig.server.count("auth/jwt/login") == 1
+    assert client.session.problem is not None
+    rig.server.routes["auth/jwt/login"] = Reply(200, {"auth": AUTH})
+    rig.clock.now += LOGIN_PAUSE_SECONDS
+    client.session.tick()
+    assert client.session.problem is None
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(599, "it was revoked"), (601, "has expired")])
+def test_a_given_token_that_vault_ceases_to_know_is_said_to_have_expired_only_when_its_time_was_over(
+    rig: Rig, seconds: float, words: str
+) -> None:
+    client = rig.connect(TokenValue("made-by-login"))
+    client.session.call(ASK)
+    rig.lost = True
+    rig.clock.now += seconds
+    assert words in rig.failure(client).message
+    rig.clock.now += 2 * REFUSED_SECONDS
+    assert words in rig.failure(client).message, "also when Vault is asked about it again"
 
 
 def test_a_lost_token_is_replaced_by_a_new_approle_login(rig: Rig, file: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,17 +12,16 @@ from typing import Any
 
 import pytest
 import trustme
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from certmanager.domain.errors import NotYet
 from certmanager.domain.model import KeyType, Mode, Names, Request, Rotation
 from certmanager.vault import AppRoleLogin, CertLogin, JwtLogin, Login, Vault, VaultConfig, connect
 from certmanager.x509.maker import X509KeyMaker
-from tests.cluster import addresses
-from tests.cluster.openbao import PORTS, DevServer, dev_server
+from tests.cluster.openbao import DevServer
 from tests.contract.vault_tls import write_client
+from tests.integration import jwts
+from tests.integration.tls_server import tls_server
 from tests.unit.vault.builders import Clock
 
 pytestmark = pytest.mark.cluster
@@ -43,7 +40,6 @@ REQUEST = Request(
 )
 MAKER = X509KeyMaker()
 SECRET_ID = "auth/approle/role/podcert/secret-id"
-LISTENER = 'listener "tcp" {{\n address = "127.0.0.1:{port}"\n tls_cert_file = "{cert}"\n tls_key_file = "{key}"\n}}\n'
 CLOCK = Clock()
 
 
@@ -62,12 +58,6 @@ class Place:
         assert status < 300, (path, status, answer)
         return answer or {}
 
-    def jwt(self, **claims: Any) -> str:
-        head, body = (_encoded(json.dumps(part).encode()) for part in ({"alg": "ES256", "typ": "JWT"}, claims))
-        signed = self.issuer.sign(f"{head}.{body}".encode(), ec.ECDSA(hashes.SHA256()))
-        raw = b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(signed))
-        return f"{head}.{body}.{_encoded(raw)}"
-
     def wrapped(self, path: str) -> str:
         """A token that wraps what a POST to `path` gives."""
         connection = http.client.HTTPConnection(self.server.url.removeprefix("http://"), timeout=10)
@@ -78,28 +68,14 @@ class Place:
         return str(answer["wrap_info"]["token"])
 
 
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("tls-listener")
-    authority, clients, issuer = trustme.CA(), trustme.CA(), ec.generate_private_key(ec.SECP256R1())
-    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
-    server_certificate = authority.issue_cert("127.0.0.1")
-    server_certificate.private_key_pem.write_to_path(str(folder / "key.pem"))
-    server_certificate.cert_chain_pems[0].write_to_path(str(folder / "cert.pem"))
-    claim = addresses.claim_port(PORTS)
-    config = folder / "listener.hcl"
-    config.write_text(LISTENER.format(port=claim.number, cert=folder / "cert.pem", key=folder / "key.pem"))
-    try:
-        with dev_server(f"-config={config}") as server:
-            found = Place(server, f"https://127.0.0.1:{claim.number}", folder / "ca.pem", clients, issuer)
-            _prepare(found)
-            yield found
-    finally:
-        os.close(claim.lock)
+    clients, issuer = trustme.CA(), ec.generate_private_key(ec.SECP256R1())
+    with tls_server(folder) as tls:
+        found = Place(tls.server, tls.url, tls.ca_file, clients, issuer)
+        _prepare(found)
+        yield found
 
 
 def _prepare(place: Place) -> None:
@@ -110,10 +86,7 @@ def _prepare(place: Place) -> None:
     for method in ("approle", "jwt", "cert"):
         place.write(f"sys/auth/{method}", type=method)
     place.write("auth/approle/role/podcert", token_policies="pods", token_ttl="1h")
-    public = place.issuer.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    place.write("auth/jwt/config", jwt_validation_pubkeys=[public.decode()])
+    place.write("auth/jwt/config", jwt_validation_pubkeys=[jwts.public_pem(place.issuer)])
     role: dict[str, Any] = {
         "role_type": "jwt",
         "user_claim": "sub",
@@ -231,14 +204,9 @@ def test_a_wrapping_token_of_something_else_is_told_and_left_alone(
     assert place.server.call("POST", "sys/wrapping/lookup", {"token": token})[0] == 200
 
 
-def claims_now() -> dict[str, Any]:
-    now = int(time.time())
-    return {"sub": "manager", "aud": "vault", "iat": now - 5, "nbf": now - 5, "exp": now + 600}
-
-
 def test_a_jwt_enrols_and_its_token_is_revoked_at_the_end(place: Place, clients: list[Vault], tmp_path: Path) -> None:
     file = tmp_path / "jwt"
-    file.write_text(place.jwt(**claims_now()))
+    file.write_text(jwts.jwt(place.issuer, jwts.claims_now()))
     client = connected(clients, place, JwtLogin("jwt", "podcert", file))
     enrol(client)
     assert client.session._token is not None
@@ -252,7 +220,7 @@ def test_a_jwt_enrols_and_its_token_is_revoked_at_the_end(place: Place, clients:
     ("claims", "words"),
     [
         ({"aud": "other"}, "bound_audiences must hold the audience"),
-        ({"iat": 1_700_000_000, "nbf": 1_700_000_000, "exp": 1_700_000_600}, "has expired"),
+        (jwts.ended(), "has expired"),
         ({"signature": "broken"}, "must know the issuer's keys"),
     ],
 )
@@ -260,15 +228,14 @@ def test_a_jwt_that_vault_refuses_is_told_and_a_good_one_heals_it(
     place: Place, clients: list[Vault], tmp_path: Path, claims: dict[str, Any], words: str
 ) -> None:
     file = tmp_path / "jwt"
-    good = claims_now()
-    bad = place.jwt(**good | claims)
+    bad = jwts.jwt(place.issuer, jwts.claims_now(**claims))
     file.write_text(bad[:-10] + "AAAAAAAAAA" if "signature" in claims else bad)
     client = connected(clients, place, JwtLogin("jwt", "podcert", file))
     found = failure(client)
     assert found.reason == "VaultLoginRefused"
     assert words in found.message
     assert "the JWT states" in found.message
-    file.write_text(place.jwt(**good))
+    file.write_text(jwts.jwt(place.issuer, jwts.claims_now()))
     enrol(client)
 
 

@@ -1,63 +1,53 @@
-"""The manager as a process logs in by AppRole and by JWT, enrols a pod, and revokes its token when it ends."""
+"""Each login end to end: the manager as a process with a credential that ends, is revoked, is the wrong one, and is mended.
+
+One manager for each login, which is not restarted: a pod has its certificate before, none while the credential is spoilt,
+and both have theirs soon after it is mended. What is wrong stands in /readyz and in the log.
+"""
 
 from __future__ import annotations
 
-import base64
-import json
-import time
-from collections.abc import Callable
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.cluster import pki
+from tests.cluster.running import LocalCluster
+from tests.integration import logscan
 from tests.integration.manager import running
+from tests.integration.tls_server import TlsServer, tls_server
+from tests.integration.ways import Place, Way, endure
+from tests.integration.ways_given import AppRole, TokenFile, WrappedAppRole
+from tests.integration.ways_signed import Certificate, Jwt, Kubernetes
 from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.cluster
 
-
-def approle(world: World) -> dict[str, str]:
-    """Settings and an AppRole of this world's own."""
-    mount = f"approle-{world.namespace}"
-    world.ask("POST", f"sys/auth/{mount}", {"type": "approle"})
-    world.ask("POST", f"auth/{mount}/role/podcert", {"token_policies": world.namespace, "token_ttl": "1h"})
-    role_id = world.ask("GET", f"auth/{mount}/role/podcert/role-id")["data"]["role_id"]
-    secret_id = world.ask("POST", f"auth/{mount}/role/podcert/secret-id")["data"]["secret_id"]
-    file = world.folder / "secret-id"
-    pki.write(file, secret_id.encode())
-    return {
-        "PODCERT_AUTH": "approle",
-        "PODCERT_AUTH_MOUNT": mount,
-        "PODCERT_AUTH_ROLE_ID": role_id,
-        "PODCERT_AUTH_SECRET_ID_FILE": str(file),
-    }
+_numbers = itertools.count(1)
 
 
-def jwt(world: World) -> dict[str, str]:
-    """Settings, and a JWT of an issuer that this world's auth method trusts."""
-    mount, issuer = f"jwt-{world.namespace}", ec.generate_private_key(ec.SECP256R1())
-    public = issuer.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_policies": world.namespace}
-    world.ask("POST", f"sys/auth/{mount}", {"type": "jwt"})
-    world.ask("POST", f"auth/{mount}/config", {"jwt_validation_pubkeys": [public.decode()]})
-    world.ask("POST", f"auth/{mount}/role/podcert", role)
-    now = int(time.time())
-    claims = {"sub": "manager", "aud": "vault", "iat": now - 5, "nbf": now - 5, "exp": now + 600}
-    text = ".".join(_encoded(json.dumps(part).encode()) for part in ({"alg": "ES256"}, claims))
-    numbers = decode_dss_signature(issuer.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-    file = world.folder / "jwt"
-    signature = b"".join(number.to_bytes(32, "big") for number in numbers)
-    pki.write(file, f"{text}.{_encoded(signature)}".encode())
-    return {"PODCERT_AUTH": "jwt", "PODCERT_AUTH_MOUNT": mount, "PODCERT_AUTH_JWT_FILE": str(file)}
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsServer]:
+    with tls_server(tmp_path_factory.mktemp("tls-server")) as server:
+        yield server
 
 
-def _encoded(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+@pytest.fixture
+def place(installed: LocalCluster, tls: TlsServer, tmp_path: Path) -> Iterator[Place]:
+    name = f"logins-{os.getpid()}-{next(_numbers)}"
+    world = World(installed, tls.server, name, f"pki-{name}", tmp_path)
+    world.set_up()
+    yield Place(world, tls)
+    installed.api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.mark.parametrize("method", [TokenFile, Kubernetes, AppRole, WrappedAppRole, Jwt, Certificate])
+def test_what_is_wrong_with_a_login_is_told_and_heals_without_a_restart(place: Place, method: type[Way]) -> None:
+    way = method(place)
+    for told in endure(way):
+        print(f"{told.way}, {told.case.kind}: {told.case.how}: {told.message} [{told.seconds:.1f} s]")
+    assert not logscan.scan((place.world.folder / "manager.log").read_text())
 
 
 def tokens(world: World) -> set[str]:
@@ -65,13 +55,13 @@ def tokens(world: World) -> set[str]:
     return set(world.ask("LIST", "auth/token/accessors")["data"]["keys"])
 
 
-@pytest.mark.parametrize("method", [approle, jwt])
-def test_a_manager_that_logs_in_enrols_a_pod_and_leaves_no_token_behind(
-    world: World, method: Callable[[World], dict[str, str]]
-) -> None:
-    settings = method(world)
+@pytest.mark.parametrize("method", [Kubernetes, AppRole, WrappedAppRole, Jwt, Certificate])
+def test_a_manager_that_logs_in_leaves_no_token_behind(place: Place, method: type[Way]) -> None:
+    way, world = method(place), place.world
+    way.set_up()
+    way.good()
     before = tokens(world)
-    with running(world.launch(kubeconfig=None, vault_url="", **settings)):
+    with running(way.launch()):
         world.pod("web")
         world.enrolled("web")
         assert len(tokens(world) - before) == 1

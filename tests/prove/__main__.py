@@ -1,4 +1,4 @@
-"""`python -m tests.prove main-job [--only WORDS]`. Exit status: 0 when every line holds, 1 when one does not."""
+"""`python -m tests.prove main-job|rotation|identity [--only WORDS]`. Status 0 when every line holds, 1 when one does not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from tests.prove.proof import prove
 
-SUBJECTS = {"main-job": "tests.prove.main_job", "rotation": "tests.prove.rotation"}
+SUBJECTS = {"main-job": "tests.prove.main_job", "rotation": "tests.prove.rotation", "identity": "tests.prove.identity"}
 
 
 def main() -> int:

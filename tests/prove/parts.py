@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 
+import pytest
+
 from tests.cluster.paths import ClusterError
 from tests.prove.proof import Proof, Shown
 
@@ -26,7 +28,7 @@ class Part:
         self._budget = budget
         self._run = run
         self._shown: Mapping[str, Shown] | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def line(self, key: str, promise: str) -> Proof:
         """The proof whose figure the run gives under `key`."""
@@ -39,7 +41,7 @@ class Part:
             try:
                 with within(self._budget):
                     self._shown = self._run()
-            except Exception as error:
+            except (Exception, pytest.fail.Exception) as error:
                 # The other lines fail for the same reason, and do not run it again.
                 self._error = error
                 raise

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 FIGURE = re.compile(r"^FIGURE (.*)$", re.MULTILINE)
 """What a test prints to have its figure shown here."""
@@ -41,7 +43,7 @@ def prove(proofs: Iterable[Proof], only: str = "") -> int:
         began = time.monotonic()
         try:
             shown = proof.run()
-        except Exception as error:  # noqa: BLE001 - one line each, whatever happens
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - one line each, whatever happens
             shown = Shown(False, f"{type(error).__name__}: {error}")
         failed += not shown.holds
         word = "ok  " if shown.holds else "FAIL"
