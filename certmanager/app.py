@@ -101,7 +101,7 @@ class Manager:
         workloads = WorkloadReconciler(store, KubeWorkloads(client), self._reporter, self._clock, rolls)
         reconcilers = Reconcilers(pods, RoleReconciler(store, roles, self._clock), workloads)
         self._workers = Workers(self._intake, reconcilers, self._reporter, self._clock)
-        cas = Cas(lambda: terms.mounts, lambda mount: ca.trust(mount, 0), settings.ca_refresh)
+        cas = Cas(lambda: terms.mounts, ca, settings.ca_refresh)
         sources = Sources(roles.managed, cas, terms.check)
         self._producers = Producers(self._intake, self._timers, sources, self._reporter, self._clock)
         intake = self._intake
@@ -223,6 +223,10 @@ class Counted:
             status = "ok"
         except PodcertError as error:
             status = error.reason
+    def trust_problem(self, mount: str) -> tuple[str, str] | None:
+        """See `CertificateAuthority.trust_problem`."""
+        return self.ca.trust_problem(mount)
+
             raise
         finally:
             if asked:

@@ -48,6 +48,10 @@ class CertificateAuthority(Protocol):
         """What `trust` last read, without any call; None when it was never read."""
         ...
 
+    def trust_problem(self, mount: str) -> tuple[str, str] | None:
+        """Reason and message, when less was read than there is; no call."""
+        ...
+
 
 class Preflight(Protocol):
     """What the Vault role will say, before a key is made and Vault is asked."""

@@ -15,7 +15,7 @@ from certmanager.domain.trust import Trust
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import RoleKey
-from certmanager.engine.ports import Reporter
+from certmanager.engine.ports import CertificateAuthority, Reporter
 from certmanager.engine.timers import Timers
 
 STEP_SECONDS = 1.0
@@ -36,12 +36,12 @@ class Cas:
 
     Attributes:
         mounts: those in use.
-        read: reads what Vault says of one mount's CAs now. May raise `NotYet`, `Refused`.
+        authority: who asks Vault. May raise `NotYet`, `Refused`.
         seconds: how often that is done.
     """
 
     mounts: Callable[[], Iterable[str]]
-    read: Callable[[str], Trust]
+    authority: CertificateAuthority
     seconds: float
 
 
@@ -75,6 +75,7 @@ class Producers:
         self._next_policy = 0.0
         self._next_resync = 0.0
         self._trust: dict[str, Trust] = {}
+        self._told: dict[str, tuple[str, str] | None] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="producers", daemon=True)
 
@@ -131,7 +132,8 @@ class Producers:
         pause = cas.seconds
         for mount in cas.mounts():
             try:
-                found[mount] = cas.read(mount)
+                found[mount] = cas.authority.trust(mount, 0)
+                self._tell_of(mount, cas.authority.trust_problem(mount))
             except PodcertError:
                 # Vault is away; the circuit says so elsewhere, and Secrets are kept as they are until it answers.
                 pause = min(RETRY_SECONDS, cas.seconds)
@@ -141,6 +143,12 @@ class Producers:
             self._intake.resync()
         self._trust = found
         return pause
+
+    def _tell_of(self, mount: str, problem: tuple[str, str] | None) -> None:
+        """Once, until it is another one."""
+        if problem is not None and self._told.get(mount) != problem:
+            self._reporter.problem(mount, *problem)
+        self._told[mount] = problem
 
     def _run(self) -> None:
         while not self._stop.is_set():

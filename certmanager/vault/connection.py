@@ -11,6 +11,7 @@ from certmanager.vault import errors
 from certmanager.vault.circuit import Circuit, Clock, Heartbeat
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.errors import Call
+from certmanager.vault.issuers import Issuers
 from certmanager.vault.login import Login
 from certmanager.vault.pki import VaultPki
 from certmanager.vault.preflight import RolePreflight
@@ -86,5 +87,5 @@ def connect(config: VaultConfig, login: Login, hooks: Hooks | None = None, monot
     session = VaultSession(transport, login, circuit, monotonic, hooks.on_recovered)
     preflight = RolePreflight(session, monotonic, hooks.on_recovered)
     heartbeat.drive(transport.refresh, circuit.step, session.tick, preflight.step)
-    pki, revoker = VaultPki(session, monotonic), VaultRevoker(session)
+    pki, revoker = VaultPki(session, Issuers(session, monotonic)), VaultRevoker(session)
     return Vault(pki, preflight, revoker, session, circuit, transport, heartbeat)

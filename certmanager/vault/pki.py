@@ -1,4 +1,4 @@
-"""A Vault PKI mount: the only place that knows the fields of `sign`, `issue` and of the issuer's chain.
+"""A Vault PKI mount: the only place that knows the fields of `sign` and `issue`.
 
 Fits the engine's port `CertificateAuthority`. Source: https://developer.hashicorp.com/vault/api-docs/secret/pki and the recorded
 answers of both servers. A payload never holds an empty string for an unset field: OpenBao refuses some that Vault accepts.
@@ -7,30 +7,23 @@ answers of both servers. A payload never holds an empty string for an unset fiel
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
 from math import inf
 from typing import Any
 
-from certmanager.domain.errors import Refused
 from certmanager.domain.model import Names, Signed
 from certmanager.domain.trust import Trust
-from certmanager.vault import errors
-from certmanager.vault.circuit import Clock
 from certmanager.vault.errors import Call
+from certmanager.vault.fields import data_of, text, texts
+from certmanager.vault.issuers import Issuers, Problem
 from certmanager.vault.session import VaultSession
-from certmanager.x509.inspect import self_signed, trust_in
 
 
 class VaultPki:
     """Signs, issues, and tells whom to trust. Safe for threads."""
 
-    def __init__(self, session: VaultSession, monotonic: Clock) -> None:
+    def __init__(self, session: VaultSession, issuers: Issuers) -> None:
         self._session = session
-        self._now = monotonic
-        self._lock = threading.Lock()
-        self._reading: dict[str, threading.Lock] = {}
-        self._trust: dict[str, tuple[Trust, float]] = {}
+        self.issuers = issuers
 
     def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
         """`POST /v1/<mount>/sign/<role>`. `csr` is PEM and carries the names, `ttl` seconds or None for the role's default.
@@ -55,82 +48,26 @@ class VaultPki:
         return self._ask(Call("POST", f"{mount}/issue/{role}", mount, role), payload, ttl, with_key=True)
 
     def trust(self, mount: str, max_age: float = inf) -> Trust:
-        """The mount's CAs, read anew when they were never read or more than `max_age` seconds ago; no anchors without a root.
-
-        One caller reads, the others wait for it. Raises `NotYet`, `Refused`, and what is known stays known.
-        """
-        with self._lock:
-            reading = self._reading.setdefault(mount, threading.Lock())
-        with reading:
-            began, kept = self._now(), self._trust.get(mount)
-            if kept is not None and began - kept[1] <= max_age:
-                return kept[0]
-            found = self._read_trust(mount)
-            self._trust[mount] = (found, began)
-            return found
+        """See `Issuers.trust`."""
+        return self.issuers.trust(mount, max_age)
 
     def known_trust(self, mount: str) -> Trust | None:
-        """What `trust` last read, however old, without a call; None when it was never read."""
-        kept = self._trust.get(mount)
-        return None if kept is None else kept[0]
+        """See `Issuers.known_trust`."""
+        return self.issuers.known_trust(mount)
 
-    def _read_trust(self, mount: str) -> Trust:
-        call = Call("GET", f"{mount}/issuer/default/json", mount)
-        try:
-            data = _data(self._ask_public(call), call)
-            texts = _texts(data, "ca_chain", call) or (_text(data, "certificate", call),)
-        except Refused as error:
-            if error.reason != "VaultRefused":
-                raise
-            call = Call("GET", f"{mount}/cert/ca_chain", mount)  # servers before Vault 1.11 have no issuers
-            texts = (_text(_data(self._ask_public(call), call), "ca_chain", call),)
-        try:
-            return trust_in(self_signed("\n".join(texts)))
-        except ValueError as error:
-            problem = str(error)
-        raise errors.unreadable(call, problem)
-
-    def _ask_public(self, call: Call) -> dict[str, Any]:
-        """Without a token; where that is forbidden once more with it, for only then does Vault say what is missing."""
-        try:
-            return self._session.call_public(call)
-        except Refused as error:
-            if error.reason != "VaultPolicyForbids":
-                raise
-        return self._session.call(call)
+    def trust_problem(self, mount: str) -> Problem | None:
+        """See `Issuers.problem`."""
+        return self.issuers.problem(mount)
 
     def _ask(self, call: Call, payload: dict[str, Any], ttl: int | None, *, with_key: bool) -> Signed:
         if ttl is not None:
             payload["ttl"] = f"{ttl}s"
-        data = _data(self._session.call(call, payload), call)
-        chain = _texts(data, "ca_chain", call)
+        data = data_of(self._session.call(call, payload), call)
+        chain = texts(data, "ca_chain", call)
         if not chain and data.get("issuing_ca"):
-            chain = (_text(data, "issuing_ca", call),)
+            chain = (text(data, "issuing_ca", call),)
         return Signed(
-            certificate=_text(data, "certificate", call),
+            certificate=text(data, "certificate", call),
             chain=chain,
-            private_key=_text(data, "private_key", call) if with_key else None,
+            private_key=text(data, "private_key", call) if with_key else None,
         )
-
-
-def _data(body: Mapping[str, Any], call: Call) -> Mapping[str, Any]:
-    data = body.get("data")
-    if not isinstance(data, dict):
-        raise errors.unreadable(call, "it has no `data`")
-    return data
-
-
-def _text(data: Mapping[str, Any], field: str, call: Call) -> str:
-    value = data.get(field)
-    if not isinstance(value, str) or not value.strip():
-        raise errors.unreadable(call, f"`data.{field}` is missing or no text")
-    return value
-
-
-def _texts(data: Mapping[str, Any], field: str, call: Call) -> tuple[str, ...]:
-    value = data.get(field)
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise errors.unreadable(call, f"`data.{field}` is no list of texts")
-    return tuple(value)

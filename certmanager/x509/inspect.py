@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from certmanager.domain.model import Bundle, Leaf, Names
-from certmanager.domain.trust import Trust
 from certmanager.x509.chain import authorities, find_path, load_certificate, pem_blocks
 from certmanager.x509.keys import key_type_name, load_key
 
@@ -64,20 +63,10 @@ def fingerprints(pems: Iterable[str | bytes]) -> frozenset[str]:
     )
 
 
-def trust_in(roots: Iterable[str], closing: Iterable[str] = ()) -> Trust:
-    """The trust in the self-signed certificates `roots`, each once; certificates of `closing` may not issue any more.
-
-    All are PEM texts. Raises ValueError without content.
-    """
-    found = {one.fingerprint: one.pem for pem in roots for one in authorities(pem.encode("utf-8", "replace"))}
-    anchors = tuple(pem for _fingerprint, pem in sorted(found.items()))
-    return Trust(anchors, frozenset(found), fingerprints(closing))
-
-
-def self_signed(pem: str | bytes) -> tuple[str, ...]:
-    """The self-signed certificates of a PEM text, one block each, in order. Raises ValueError without content."""
-    data = pem.encode("utf-8", "replace") if isinstance(pem, str) else pem
-    return tuple(authority.pem for authority in authorities(data) if authority.self_signed)
+def roots_in(pems: Iterable[str]) -> dict[str, str]:
+    """The self-signed certificates of the PEM texts, one block each, by their fingerprints. Raises ValueError without content."""
+    found = (authority for pem in pems for authority in authorities(pem.encode("utf-8", "replace")))
+    return {authority.fingerprint: authority.pem for authority in found if authority.self_signed}
 
 
 def read_leaf(certificate: x509.Certificate) -> Leaf:

@@ -11,3 +11,9 @@ path "pki/roles/pods" {
 path "pki/roles/pods-issue" {
   capabilities = ["read"]
 }
+path "pki/issuers" {
+  capabilities = ["list"]
+}
+path "pki/issuer/+" {
+  capabilities = ["read"]
+}

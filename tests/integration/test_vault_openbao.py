@@ -35,7 +35,10 @@ ROLE = {
     "require_cn": False,
     "max_ttl": "72h",
 }
-POLICY = f'path "{ROOT}/sign/pods" {{ capabilities = ["update"] }}'
+POLICY = f"""
+path "{ROOT}/sign/pods" {{ capabilities = ["update"] }}
+path "{ROOT}/issuer/+" {{ capabilities = ["read"] }}
+"""
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,9 @@ def policy_text(plan: BootstrapPlan) -> str:
         # So that a pod is told which of the role's fields is in its way, before Vault is asked.
         (f"{plan.mount}/roles/{plan.sign_role}", "read"),
         (f"{plan.mount}/roles/{plan.issue_role}", "read"),
+        # What each issuer may do: from this a change of the CA is known before its first certificate.
+        (f"{plan.mount}/issuers", "list"),
+        (f"{plan.mount}/issuer/+", "read"),
     )
     blocks = (f'path "{path}" {{\n  capabilities = ["{right}"]\n}}\n' for path, right in rights)
     return "# What the certificate manager may do in Vault, and nothing else.\n" + "".join(blocks)

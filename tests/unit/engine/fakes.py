@@ -76,6 +76,22 @@ class FakeVault:
     def known_trust(self, mount: str) -> Trust | None:
         return self.known
 
+    def trust_problem(self, mount: str) -> tuple[str, str] | None:
+        return None
+
+
+@dataclass
+class FakeRevoker:
+    """The port `Revoker`: remembers what was revoked; `errors` are raised first, one per call."""
+
+    revoked: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def revoke(self, mount: str, certificate: str) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.revoked.append((mount, certificate))
+
 
 @dataclass
 class FakePreflight:

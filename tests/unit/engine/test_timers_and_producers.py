@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from math import inf
 from typing import TypeVar
 
 import pytest
@@ -27,7 +28,7 @@ from certmanager.engine.queue import WorkQueue
 from certmanager.engine.store import Store
 from certmanager.engine.timers import SOON_SECONDS, Timers
 from tests.unit.engine.builders import pod
-from tests.unit.engine.fakes import FakeClock, FakeReporter
+from tests.unit.engine.fakes import FakeClock, FakeReporter, FakeVault
 
 WEB = PodKey("default", "web")
 CA_SECONDS = 60.0
@@ -142,6 +143,21 @@ def test_what_is_late_already_is_left_to_the_sweep(timers: Timers, fired: Fired)
     assert timers.overdue(now + 86400) == [WEB]
 
 
+class Authority(FakeVault):
+    """Answers as the bench says."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench = bench
+
+    def trust(self, mount: str, max_age: float = inf) -> Trust:
+        assert max_age == 0
+        return self.bench.ask(mount, self.bench.trust[mount])
+
+    def trust_problem(self, mount: str) -> tuple[str, str] | None:
+        return self.bench.problem
+
+
 class Bench:
     """Producers on a moved clock, with sources that can fail."""
 
@@ -154,11 +170,12 @@ class Bench:
         self.roles: list[tuple[str, str]] = [("default", "old")]
         self.failing = False
         self.away: set[str] = set()
+        self.problem: tuple[str, str] | None = None
         self.mounts = ["pki"]
         self.trust = {name: Trust((name,), frozenset({name})) for name in ("pki", "pki2")}
         self.calls: list[str] = []
         self.another_policy = False
-        cas = Cas(lambda: self.mounts, self._trust, CA_SECONDS)
+        cas = Cas(lambda: self.mounts, Authority(self), CA_SECONDS)
         sources = Sources(roles=self._roles, cas=cas, policy=lambda: self.another_policy)
         self.producers = Producers(self.intake, self.timers, sources, self.reporter, self.clock)
 
@@ -175,12 +192,9 @@ class Bench:
         return found
 
     def _roles(self) -> list[tuple[str, str]]:
-        return self._ask("roles", self.roles)
+        return self.ask("roles", self.roles)
 
-    def _trust(self, mount: str) -> Trust:
-        return self._ask(mount, self.trust[mount])
-
-    def _ask(self, what: str, answer: _Answer) -> _Answer:
+    def ask(self, what: str, answer: _Answer) -> _Answer:
         self.calls.append(what)
         if self.failing or what in self.away:
             raise NotYet("Away", "away")
@@ -263,6 +277,19 @@ def test_a_mount_that_cannot_be_read_changes_nothing_and_hides_no_other() -> Non
     bench.clock.advance(RETRY_SECONDS)
     bench.producers.step()
     assert WEB in bench.taken()
+
+
+def test_what_cannot_be_read_of_the_cas_is_told_once() -> None:
+    bench = Bench()
+    bench.problem = ("IssuersForbidden", "add a right")
+    for _ in range(3):
+        bench.producers.step()
+        bench.clock.advance(CA_SECONDS)
+    assert bench.reporter.problems == [("pki", "IssuersForbidden")]
+    for bench.problem in (None, ("IssuersForbidden", "add a right")):
+        bench.producers.step()
+        bench.clock.advance(CA_SECONDS)
+    assert len(bench.reporter.problems) == 2
 
 
 def test_another_policy_has_every_pod_looked_at() -> None:

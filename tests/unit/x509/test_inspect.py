@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from certmanager.domain.model import KeyType
 from certmanager.x509 import chain
-from certmanager.x509.inspect import fingerprints, format_serial, inspect_bundle, self_signed
+from certmanager.x509.inspect import fingerprints, format_serial, inspect_bundle, roots_in
 from certmanager.x509.keys import MAX_PEM_BYTES, to_pkcs8
 from tests.unit.x509.builders import NAMES, NOW, LeafOptions, authority, leaf, new_key, to_pem
 
@@ -147,4 +147,4 @@ def test_a_serial_is_whole_bytes_with_colons(serial: int) -> None:
 
 def test_self_signed_ones_are_picked_and_a_key_beside_them_is_left_out() -> None:
     text = MIDDLE.pem + to_pkcs8(KEY) + ROOT.pem
-    assert self_signed(text) == (ROOT.pem,)
+    assert roots_in([text]) == {next(iter(fingerprints([ROOT.pem]))): ROOT.pem}

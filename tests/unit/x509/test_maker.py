@@ -12,7 +12,8 @@ from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.domain.model import KeyType, Mode, Names, Signed
 from certmanager.domain.secret_notes import annotations_for
 from certmanager.domain.supersede import superseded
-from certmanager.x509.inspect import fingerprints, inspect_bundle, trust_in
+from certmanager.domain.trust import trust_in
+from certmanager.x509.inspect import fingerprints, inspect_bundle, roots_in
 from certmanager.x509.keys import load_key, to_pkcs8
 from certmanager.x509.maker import X509KeyMaker
 from tests.unit.domain.builders import pod, secret
@@ -202,7 +203,7 @@ def test_with_any_trust_that_the_certificate_reaches_the_anchors_are_exactly_tha
     known: list[TestAuthority], through: bool
 ) -> None:
     """Else a certificate would be made again and again: what is in `ca.crt` depends on Vault's word alone."""
-    trust = trust_in([one.pem for one in known], [OTHERS[3].pem])
+    trust = trust_in(roots_in([one.pem for one in known]), fingerprints([OTHERS[3].pem]))
     answer = signed(leaf(MIDDLE, KEY), MIDDLE, ROOT) if through else signed(leaf(ROOT, KEY), ROOT)
     material, facts = MAKER.bundle(request(), PEM, answer, trust.anchors, NOW)
     assert facts.issuer == next(iter(fingerprints([answer.chain[0]])))
@@ -217,7 +218,7 @@ def test_with_any_trust_that_the_certificate_reaches_the_anchors_are_exactly_tha
 
 
 def test_the_issuer_of_a_root_that_was_issued_anew_for_its_key_is_the_one_that_vault_names() -> None:
-    trust = trust_in([ROOT.pem, OTHERS[1].pem], [ROOT.pem])
+    trust = trust_in(roots_in([ROOT.pem, OTHERS[1].pem]), fingerprints([ROOT.pem]))
     for issuer, closed in ((ROOT, True), (OTHERS[1], False)):
         _, facts = MAKER.bundle(request(), PEM, signed(leaf(issuer, KEY), issuer), trust.anchors, NOW)
         assert (facts.issuer in trust.closing) == closed
@@ -225,5 +226,5 @@ def test_the_issuer_of_a_root_that_was_issued_anew_for_its_key_is_the_one_that_v
 
 def test_trust_is_the_same_in_whatever_order_vault_tells_it() -> None:
     pems = [ROOT.pem, OTHERS[0].pem, ROOT.pem.strip()]
-    assert trust_in(pems) == trust_in(reversed(pems))
-    assert len(trust_in(pems).anchors) == 2
+    assert trust_in(roots_in(pems)) == trust_in(roots_in(reversed(pems)))
+    assert len(trust_in(roots_in(pems)).anchors) == 2
