@@ -214,6 +214,10 @@ class Counted:
         """See `CertificateAuthority.known_trust`."""
         return self.ca.known_trust(mount)
 
+    def trust_problem(self, mount: str) -> tuple[str, str] | None:
+        """See `CertificateAuthority.trust_problem`."""
+        return self.ca.trust_problem(mount)
+
     @contextlib.contextmanager
     def _count(self, operation: str) -> Iterator[None]:
         """Counts one call: `ok`, or the reason of the expected error that ended it."""
@@ -223,10 +227,6 @@ class Counted:
             status = "ok"
         except PodcertError as error:
             status = error.reason
-    def trust_problem(self, mount: str) -> tuple[str, str] | None:
-        """See `CertificateAuthority.trust_problem`."""
-        return self.ca.trust_problem(mount)
-
             raise
         finally:
             if asked:
