@@ -19,6 +19,9 @@ from certmanager.domain.errors import AlreadyExists, Conflict, NotFound, NotYet,
 QUOTE_LIMIT: Final = 300
 """Characters of the API server's own words that are quoted."""
 
+FENCE: Final = "podcert-fence"
+"""How the names of the admission policies begin that limit the manager's own writes (manifests/components/fence)."""
+
 VERBS: Final = {"GET": "read", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 _SECRET_MARKS: Final = ("-----BEGIN", "LS0tLS1", "PRIVATE KEY")
@@ -202,6 +205,11 @@ def _remedy(words: str) -> str:
         return "the namespace is being deleted, nothing is to do"
     if "quota" in words:
         return "raise the namespace's ResourceQuota"
+    if FENCE in words:
+        return (
+            "that policy limits what the manager may write; bring manager and fence to the same release, and see whether a"
+            " webhook or a mutating policy changes what the manager writes (docs/rbac.md)"
+        )
     if not words or " cannot " in words:
         return "compare the manager's ClusterRole with the manifests"
     return "an admission rule of the cluster forbids it: change the rule or the object"

@@ -83,6 +83,7 @@ def test_a_retry_after_that_is_no_small_number_is_ignored(value: str) -> None:
         ("exceeded quota: small", "ResourceQuota"),
         ("because it is being terminated", "nothing is to do"),
         ("admission webhook denied the request", "admission rule"),
+        ("ValidatingAdmissionPolicy 'podcert-fence-secrets' denied request: a Secret must", "docs/rbac.md"),
     ],
 )
 def test_a_refusal_says_what_to_do(words: str, remedy: str) -> None:

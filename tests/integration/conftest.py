@@ -13,6 +13,7 @@ from tests.cluster import openbao as bao
 from tests.cluster.openbao import DevServer
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.running import LocalCluster
+from tests.integration import fence
 from tests.integration.world import World
 
 _numbers = itertools.count(1)
@@ -28,10 +29,11 @@ def own_vault() -> Iterator[DevServer]:
 
 @pytest.fixture(scope="session")
 def installed(control_plane: LocalCluster) -> LocalCluster:
-    """The control plane with the manager's namespace, ServiceAccount and rights, as the manifests have them."""
+    """The control plane with the manager's namespace, ServiceAccount, rights and fence, as the manifests have them."""
     for manifest in ("namespace", "serviceaccount", "rbac"):
         path = REPOSITORY / "manifests" / "base" / f"{manifest}.yaml"
         control_plane.kubectl("apply", "--namespace", "podcert", "-f", str(path))
+    fence.enforce(control_plane)
     return control_plane
 
 

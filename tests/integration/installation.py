@@ -20,6 +20,7 @@ import yaml
 from tests.cluster import pki
 from tests.cluster.paths import REPOSITORY, ClusterError
 from tests.cluster.running import LocalCluster
+from tests.integration import fence
 from tests.integration.manager import Launch
 
 MANIFESTS = REPOSITORY / "manifests"
@@ -36,6 +37,7 @@ PLAIN = sorted(
 )
 """Everything that `kubectl apply -f` takes on any cluster; monitoring/ is for Prometheus and its operator."""
 RIGHTS = ("ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding")
+FENCE = ("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 Pair = tuple[str, str, str]
 """(API group, resource, verb)."""
@@ -106,14 +108,16 @@ class Installed:
 
 @contextlib.contextmanager
 def installed(cluster: LocalCluster, kustomization: str) -> Iterator[Installed]:
-    """Apply a variant for a `with` block; its rights are taken away again, so that the next has only its own."""
+    """Apply a variant for a `with` block, with its fence in force; rights and fence are taken away again for the next one."""
     cluster.kubectl("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
     objects = build(cluster, kustomization)
     cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(objects))
     try:
+        if of_kind(objects, *FENCE):
+            fence.wait(cluster)
         yield Installed(cluster, objects)
     finally:
-        rights = yaml.safe_dump_all(of_kind(objects, *RIGHTS))
+        rights = yaml.safe_dump_all(of_kind(objects, *RIGHTS, *FENCE))
         cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=rights)
 
 
