@@ -18,7 +18,7 @@ import structlog
 
 from certmanager import __version__
 from certmanager.domain.errors import PodcertError
-from certmanager.domain.model import Names, Signed
+from certmanager.domain.model import Names, RevokeWhen, Signed
 from certmanager.domain.trust import Trust
 from certmanager.engine.clock import SystemClock
 from certmanager.engine.intake import Intake
@@ -27,6 +27,7 @@ from certmanager.engine.ports import CertificateAuthority
 from certmanager.engine.producers import Cas, Producers, Sources
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import PodPorts, PodReconciler, Policy
+from certmanager.engine.reconcile_revocation import RevocationPolicy, RevocationPorts, RevocationReconciler
 from certmanager.engine.reconcile_role import RoleReconciler
 from certmanager.engine.reconcile_workload import RollPolicy, WorkloadReconciler
 from certmanager.engine.served import reloads, served_certificates
@@ -83,7 +84,8 @@ class Manager:
         self._events = EventRecorder(client, busy=lambda: self._intake.queue.depth() > 0)
         self._reporter = Reporter(self._events, self.metrics)
         self._vault = _vault(settings, Hooks(self._release, lambda error: self._reporter.bug("vault", error)))
-        self._intake = Intake(Store(), WorkQueue[Key](self._clock.monotonic), self._clock)
+        queue = WorkQueue[Key](self._clock.monotonic)
+        self._intake = Intake(Store(), queue, self._clock, lambda namespace: _revoked_in(terms, namespace))
         self._timers = Timers(self._intake.queue.add)
         namespaces = settings.namespaces or None
         reader = SecretReader()
@@ -99,7 +101,14 @@ class Manager:
         slots = Slots(settings.max_rolling, settings.max_rolling_per_namespace)
         rolls = RollPolicy(terms, slots, _windows(settings), ca.known_trust)
         workloads = WorkloadReconciler(store, KubeWorkloads(client), self._reporter, self._clock, rolls)
-        reconcilers = Reconcilers(pods, RoleReconciler(store, roles, self._clock), workloads)
+        revocations = RevocationReconciler(
+            self._intake,
+            RevocationPorts(self._vault.revoker, secrets, ports.pods, self._reporter),
+            pods.retiring,
+            self._clock,
+            RevocationPolicy(terms, ca.known_trust),
+        )
+        reconcilers = Reconcilers(pods, RoleReconciler(store, roles, self._clock), workloads, revocations)
         self._workers = Workers(self._intake, reconcilers, self._reporter, self._clock)
         cas = Cas(lambda: terms.mounts, ca, settings.ca_refresh)
         sources = Sources(roles.managed, cas, terms.check)
@@ -253,6 +262,11 @@ def run(settings: Settings) -> int:
     finished = manager.stop()
     log.info("stopped", finished=finished)
     return 0 if finished else 1
+
+
+def _revoked_in(terms: TermsSource, namespace: str) -> frozenset[RevokeWhen]:
+    known = terms.known(namespace)
+    return frozenset() if known is None else known.revoke
 
 
 def _kube_client(settings: Settings) -> KubeClient:

@@ -21,7 +21,7 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
-from certmanager.domain.model import KeyType, Mode, Rotation
+from certmanager.domain.model import KeyType, Mode, RevokeWhen, Rotation
 from certmanager.domain.names import parse_duration
 from certmanager.domain.problems import shown
 from certmanager.domain.request import Defaults
@@ -132,6 +132,12 @@ class Settings(BaseSettings):
     renew_before: float = Field(
         1 / 3, gt=0, lt=1, description="Fraction of the lifetime that is left when a certificate is renewed."
     )
+    revoke: Annotated[tuple[RevokeWhen, ...], NoDecode] = Field(
+        (),
+        description="Which certificates are revoked in Vault before their end, separated by commas: `deleted` (their pod is "
+        "gone), `rotated` (another one has taken their place, and is in use). `none` or empty: those that somebody asks for "
+        "by `podcert revoke` alone ([revocation.md](revocation.md)).",
+    )
     max_rolling: int = Field(
         5, ge=1, description="Workloads that may roll at once for their certificates, in the cluster."
     )
@@ -195,6 +201,11 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("revoke", mode="before")
+    @classmethod
+    def _split_revoke(cls, value: object) -> object:
+        return () if value == "none" else cls._split(value)
 
     @field_validator("maintenance_windows", mode="before")
     @classmethod
@@ -284,6 +295,7 @@ class Settings(BaseSettings):
             cluster_domain=self.cluster_domain,
             trust_domain=self.trust_domain,
             roles=frozenset((self.sign_role, self.issue_role, *self.roles)),
+            revoke=frozenset(self.revoke),
         )
 
 

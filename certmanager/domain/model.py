@@ -46,6 +46,13 @@ class Rotation(StrEnum):
     NONE = "none"
 
 
+class RevokeWhen(StrEnum):
+    """Which certificates the administrator wants revoked before their end."""
+
+    DELETED = "deleted"
+    ROTATED = "rotated"
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """The identities in a certificate.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from certmanager.domain.limits import Grants, Limits
-from certmanager.domain.model import KeyType, Mode, Rotation
+from certmanager.domain.model import KeyType, Mode, RevokeWhen, Rotation
 from certmanager.domain.request import Defaults
 
 NamespaceLabels = Callable[[str], Mapping[str, str]]
@@ -34,6 +34,7 @@ class Rule:
         ttl: the default lifetime in seconds.
         min_ttl, max_ttl: bounds of the lifetime in seconds.
         grants: names beside the pods' own.
+        revoke: which certificates are to be revoked before their end; None: as in the settings, empty: none.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Rule:
     min_ttl: int | None = None
     max_ttl: int | None = None
     grants: Grants = field(default_factory=Grants)
+    revoke: tuple[RevokeWhen, ...] | None = None
 
     def fits(self, namespace: str, labels: NamespaceLabels) -> bool:
         """Whether the rule is for a namespace; its labels are asked for only if everything else fits."""
@@ -74,6 +76,7 @@ class Rule:
             issue_role=issue_role,
             roles=further | {by_mode[mode] for mode in self.modes},
             ttl=self._ttl(settings.ttl),
+            revoke=settings.revoke if self.revoke is None else frozenset(self.revoke),
             limits=Limits(
                 rule=self.name,
                 consulted=f"rule {self.name} of the policy",

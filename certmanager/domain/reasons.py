@@ -40,6 +40,8 @@ class Reason(StrEnum):
     ANCHOR_MISSING = "AnchorMissing", "Vault has a trust anchor that the Secret's ca.crt lacks."
     ISSUER_CLOSING = "IssuerClosing", "The CA that issued the certificate may not issue any more."
     ANCHOR_RETIRED = "AnchorRetired", "The Secret's ca.crt holds a trust anchor that Vault has retired."
+    RENEWAL_REQUESTED = "RenewalRequested", "Somebody asks for another certificate (podcert renew)."
+    REVOCATION_REQUESTED = "RevocationRequested", "Somebody asks for the certificate's revocation (podcert revoke)."
 
     # The pod is to be replaced by a new one, or cannot be.
     ROTATION_DUE = "RotationDue", "The certificate that the pod serves is to be replaced, with a new pod."

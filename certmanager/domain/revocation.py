@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
 from typing import Final
 
 from certmanager.domain.advice import MOUNT_SECONDS
-from certmanager.domain.model import PREFIX, Pod, Rotation, StoredSecret
+from certmanager.domain.model import PREFIX, Pod, RevokeWhen, Rotation, StoredSecret
 from certmanager.domain.rotation import one_shot, replaces_pods, same_serial
 from certmanager.domain.times import parse_rfc3339
 
@@ -39,12 +38,9 @@ MAX_NOTE: Final = 64 * 1024
 END_SECONDS: Final = 60.0
 """A certificate that ends within this is left to end: who looks at a CRL or asks by OCSP at all does so at longer intervals."""
 
-
-class RevokeWhen(StrEnum):
-    """What the administrator may ask for."""
-
-    DELETED = "deleted"
-    ROTATED = "rotated"
+HOLD_SECONDS: Final = 3.0
+"""A Secret that is deleted while its pod lives is held for this: where a whole namespace goes, its pods follow. Then it may
+go, to be made anew, and the new one remembers the certificate of the old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +116,8 @@ class Plan:
         skip: never.
         keep: old certificates that stay on the Secret until they may be revoked.
         finalizer: whether the Secret carries it once `revoke` is done.
-        later_in: seconds until one of `keep` may be revoked; None when only an event of the pod can tell.
+        later_in: seconds until there is more to do; None when only an event can tell.
+        carry: the pod lives, and its Secret is to be made anew: `keep`, and what the Secret holds, are for the new one.
     """
 
     revoke: tuple[Target, ...]
@@ -128,6 +125,7 @@ class Plan:
     keep: tuple[OldLeaf, ...]
     finalizer: bool
     later_in: float | None
+    carry: bool = False
 
 
 def plan(view: View) -> Plan:
@@ -153,7 +151,12 @@ def plan(view: View) -> Plan:
         revoke.append(own)
     elif own is not None:
         skip.append(own)
-    return Plan(tuple(revoke), tuple(skip), tuple(keep), _holds(view, keep), min(waits, default=None))
+    held = _held_for(view)
+    carry = held is not None and held <= 0
+    finalizer = not carry and _holds(view, keep)
+    if held is not None and not carry:
+        waits.append(held)
+    return Plan(tuple(revoke), tuple(skip), tuple(keep), finalizer, min(waits, default=None), carry)
 
 
 def asked(secret: StoredSecret) -> tuple[bool, bool]:
@@ -191,9 +194,12 @@ def concerns(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
 
 def retires(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
     """Whether the certificate in a Secret that is about to be replaced is to be remembered, to be revoked later."""
-    if secret.bundle is None or not secret.bundle.key_fits or revoked_already(secret):
-        return False
-    return RevokeWhen.ROTATED in when or asked(secret)[0] or (secret.deleting_since is not None and bool(when))
+    return _revocable(secret) and (RevokeWhen.ROTATED in when or asked(secret)[0])
+
+
+def carries(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
+    """The same of a Secret that was deleted under its living pod, and is to be made anew."""
+    return _revocable(secret) and (bool(when) or asked(secret)[0])
 
 
 def remembered(olds: tuple[OldLeaf, ...], new: OldLeaf) -> tuple[tuple[OldLeaf, ...], tuple[OldLeaf, ...]]:
@@ -235,6 +241,10 @@ def _old_leaf(item: object) -> OldLeaf | None:
     return OldLeaf(**item)
 
 
+def _revocable(secret: StoredSecret) -> bool:
+    return secret.bundle is not None and secret.bundle.key_fits and not revoked_already(secret)
+
+
 def _ends(not_after: float, now: float) -> bool:
     return not not_after - now > END_SECONDS  # also for NaN, which JSON can hold
 
@@ -242,6 +252,14 @@ def _ends(not_after: float, now: float) -> bool:
 def _abandoned(view: View) -> bool:
     """The Secret is to go, and its pod lives on without us: nobody will tell when its certificate is out of use."""
     return view.secret.deleting_since is not None and view.pod is not None and not view.enrolled
+
+
+def _held_for(view: View) -> float | None:
+    """Seconds for which a Secret that was deleted under its living pod is held still; None when it is not such a one."""
+    pod, since = view.pod, view.secret.deleting_since
+    if since is None or pod is None or pod.deleting or not view.enrolled:
+        return None
+    return since + HOLD_SECONDS - view.now
 
 
 def _ripe_at(old: OldLeaf, view: View) -> float | None:
@@ -269,11 +287,14 @@ def _own(view: View) -> Target | Skip | None:
     why = "asked for" if named else "deleted" if RevokeWhen.DELETED in view.when else "rotated" if rotated else None
     if why is None or not (gone or at_once) or revoked_already(secret):
         return None
-    serial = secret.annotations.get("serial", "unknown")
+    skip = None
     if bundle is None or not bundle.key_fits:
-        return Skip(serial, "the Secret does not hold the key of the certificate any more", "unproven")
-    if _ends(bundle.leaf.not_after, view.now):
-        return Skip(bundle.leaf.serial, _ENDS)
+        serial = secret.annotations.get("serial", "unknown")
+        skip = Skip(serial, "the Secret does not hold the key of the certificate any more", "unproven")
+    elif _ends(bundle.leaf.not_after, view.now):
+        skip = Skip(bundle.leaf.serial, _ENDS)
+    if skip is not None or bundle is None:
+        return skip if gone else None  # one whose pod lives is replaced in any case, and told then
     return Target(bundle.leaf.serial, secret.annotations.get("mount", ""), why)
 
 

@@ -10,6 +10,7 @@ from typing import Final
 from certmanager.domain.model import MANAGED_LABEL, PREFIX, Bundle, Pod, Request, StoredSecret
 from certmanager.domain.problems import cut, listed, shown
 from certmanager.domain.reasons import Reason
+from certmanager.domain.renewal import due_at, renew_before
 from certmanager.domain.rotation import renewals
 from certmanager.domain.times import rfc3339
 
@@ -49,6 +50,7 @@ def annotations_for(
         "serial": leaf.serial,
         "issued-at": rfc3339(made_at),
         "not-after": rfc3339(leaf.not_after),
+        "renewal-at": rfc3339(due_at(made_at, leaf.not_before, leaf.not_after, pod.uid, renew_before(request))),
         "names": ",".join((*names.dns, *names.ips, *names.uris)),
         "anchors": ",".join(sorted(bundle.anchors)),
         "issuer": bundle.issuer or "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from certmanager.domain.model import Bundle, StoredSecret
 from certmanager.domain.problems import listed
 from certmanager.domain.reasons import Reason
+from certmanager.domain.revocation import FINALIZER, asked, renewal_asked, revoked_already
 from certmanager.domain.trust import Trust
 
 Superseded = tuple[Reason, str]
@@ -29,7 +30,22 @@ def superseded(secret: StoredSecret, trust: Trust | None) -> Superseded | None:
     bundle = secret.bundle
     if bundle is None:
         return None
-    return _by_trust(bundle, secret.annotations.get("issuer"), trust)
+    return _by_request(secret, bundle.leaf.serial) or _by_trust(bundle, secret.annotations.get("issuer"), trust)
+
+
+def _by_request(secret: StoredSecret, serial: str) -> Superseded | None:
+    """Somebody asks for another one in the place of this very certificate.
+
+    Where it is to be revoked, nothing begins before the Secret carries the finalizer: with its pod it would vanish, and nobody
+    would know of the certificate any more.
+    """
+    if asked(secret)[0] and FINALIZER in secret.finalizers:
+        return Reason.REVOCATION_REQUESTED, f"somebody asks by podcert.io/revoke that {serial} be replaced and revoked"
+    if revoked_already(secret):
+        return Reason.REVOCATION_REQUESTED, f"{serial} is revoked"
+    if renewal_asked(secret):
+        return Reason.RENEWAL_REQUESTED, f"somebody asks by podcert.io/renew that {serial} be replaced"
+    return None
 
 
 def _by_trust(bundle: Bundle, noted: str | None, trust: Trust | None) -> Superseded | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from certmanager.domain.limits import UNLIMITED, Limits
-from certmanager.domain.model import KeyType, Mode, Rotation
+from certmanager.domain.model import KeyType, Mode, RevokeWhen, Rotation
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Defaults:
         trust_domain: of SPIFFE IDs, or None when there is none.
         roles: every Vault role that a pod may name.
         limits: what the policy allows beside; without a policy everything but foreign names.
+        revoke: which certificates are to be revoked before their end.
     """
 
     mode: Mode
@@ -39,6 +40,7 @@ class Defaults:
     trust_domain: str | None
     roles: frozenset[str]
     limits: Limits = UNLIMITED
+    revoke: frozenset[RevokeWhen] = frozenset()
 
     @property
     def further_roles(self) -> frozenset[str]:

@@ -8,16 +8,25 @@ two watches, and half a picture would give half the names.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from certmanager.domain.model import Pod, Service, StoredSecret
+from certmanager.domain.model import Pod, RevokeWhen, Service, StoredSecret
+from certmanager.domain.revocation import concerns
 from certmanager.engine.clock import Clock
-from certmanager.engine.keys import Key, PodKey, RoleKey
+from certmanager.engine.keys import Key, PodKey, RevocationKey, RoleKey
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.store import Store
 
 SETTLE_SECONDS = 0.25
 """How long a new pod without a matching Service waits for one that was applied beside it."""
+
+
+Revokes = Callable[[str], frozenset[RevokeWhen]]
+"""What is to be revoked in a namespace, as far as it is known without a call."""
+
+
+def _nothing(_namespace: str) -> frozenset[RevokeWhen]:
+    return frozenset()
 
 
 class Intake:
@@ -27,11 +36,13 @@ class Intake:
         store: where the views go.
         queue: where the keys go.
         clock: when a pod was first seen.
+        revokes: what is to be revoked in a namespace.
     """
 
-    def __init__(self, store: Store, queue: WorkQueue[Key], clock: Clock) -> None:
+    def __init__(self, store: Store, queue: WorkQueue[Key], clock: Clock, revokes: Revokes = _nothing) -> None:
         self.store = store
         self.queue = queue
+        self.revokes = revokes
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting_for = {"pods", "services", "secrets"}
@@ -85,9 +96,19 @@ class Intake:
         for secret in self.store.secrets():
             if secret.pod_name:
                 keys[PodKey(secret.namespace, secret.pod_name)] = None
+            keys |= dict.fromkeys(self.revocations(secret))
         for pod in self.store.pods():
             keys[RoleKey(pod.namespace, pod.service_account)] = None
         self.add(keys)
+
+    def revocations(self, secret: StoredSecret) -> list[Key]:
+        """The Secret's key, if a certificate of it may have to be revoked."""
+        found = concerns(secret, self.revokes(secret.namespace))
+        return [RevocationKey(secret.namespace, secret.name)] if found else []
+
+    def revocations_of(self, namespace: str, pod_name: str) -> list[Key]:
+        """The same of all Secrets that were made for a pod of that name."""
+        return [key for secret in self.store.secrets_of(namespace, pod_name) for key in self.revocations(secret)]
 
     def saw(self, pod: Pod) -> None:
         """Remembers when a pod came that was not in the first list."""
@@ -127,13 +148,14 @@ class PodSink:
                 self._intake.forget(old)
                 self._intake.saw(view)
             keys.append(RoleKey(old.namespace, old.service_account))
-        self._intake.add(keys)
+        self._intake.add(keys + self._intake.revocations_of(view.namespace, view.name))
 
     def delete(self, view: Pod) -> None:
         """A pod is gone, or lost its label."""
         if self._intake.store.drop_pod(view.namespace, view.name) is not None:
             self._intake.forget(view)
             self._intake.add([PodKey(view.namespace, view.name), RoleKey(view.namespace, view.service_account)])
+            self._intake.add(self._intake.revocations_of(view.namespace, view.name))
 
 
 class ServiceSink:
@@ -213,6 +235,7 @@ class SecretSink:
             self._touch(view)
 
     def _touch(self, secret: StoredSecret) -> None:
+        self._intake.add(self._intake.revocations(secret))
         if not secret.pod_name:
             return
         keys: list[Key] = [PodKey(secret.namespace, secret.pod_name)]

@@ -31,4 +31,12 @@ class WorkloadKey:
     name: str
 
 
-Key: TypeAlias = PodKey | RoleKey | WorkloadKey
+@dataclass(frozen=True, slots=True)
+class RevocationKey:
+    """Look at one of our Secrets: is a certificate of it to be revoked?"""
+
+    namespace: str
+    name: str
+
+
+Key: TypeAlias = PodKey | RoleKey | WorkloadKey | RevocationKey

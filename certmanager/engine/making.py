@@ -14,6 +14,7 @@ from certmanager.domain.secret_notes import annotations_for
 from certmanager.domain.trust import Trust
 from certmanager.engine.clock import Clock
 from certmanager.engine.ports import CertificateAuthority, KeyMaker, Preflight
+from certmanager.engine.retiring import Retiring
 
 FRESH_SECONDS: Final = 1.0
 """What was read of the CAs so long ago at most is not read again because a certificate does not fit it."""
@@ -27,10 +28,12 @@ class Making:
     keys: KeyMaker
     preflight: Preflight
     clock: Clock
+    retiring: Retiring
 
     def make(self, pod: Pod, request: Request, old: StoredSecret | None) -> SecretWrite:
         """A certificate for `request`, in place of the one in `old` if there is one. Raises `NotYet`, `Refused`."""
         self.preflight.check(request)
+        with_the_old = self.retiring.before(pod, old)
         if request.mode is Mode.SIGN:
             key, csr = self.keys.request(request)
             signed = self.ca.sign(request.mount, request.role, csr, request.ttl)
@@ -40,7 +43,7 @@ class Making:
         now = self.clock.now()
         material, bundle = self._judged(request, key, signed, now)
         notes = annotations_for(request, bundle, pod, now, old)
-        return SecretWrite(pod=pod, name=request.secret_name, annotations=notes, material=material, bundle=bundle)
+        return with_the_old(SecretWrite(pod, request.secret_name, notes, material, bundle))
 
     def _judged(self, request: Request, key: str, signed: Signed, now: float) -> tuple[Material, Bundle]:
         """The certificate with the mount's trust anchors, and with those of its own chain only if they are not among them."""

@@ -6,7 +6,7 @@ further errors are named at the method. All of them are called from several work
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Protocol
 
@@ -99,6 +99,29 @@ class SecretStore(Protocol):
         ...
 
 
+    def amend(
+        self, secret: StoredSecret, annotations: Mapping[str, str | None], finalizers: tuple[str, ...]
+    ) -> StoredSecret:
+        """Exactly this version with these annotations (None: removed) and finalizers. Raises `Conflict`, `NotFound`."""
+        ...
+
+    def certificate(self, secret: StoredSecret) -> str:
+        """The leaf alone (PEM) of exactly this version. Raises `Conflict`, `NotFound`."""
+        ...
+
+    def retire(self, secret: StoredSecret) -> tuple[str, str]:
+        """The leaf of exactly this version, and the proof that its key is there (`x509.possession`). Raises as `certificate`."""
+        ...
+
+
+class Revoker(Protocol):
+    """Vault's PKI mounts, where certificates are taken back."""
+
+    def revoke(self, mount: str, certificate: str) -> None:
+        """`POST /v1/<mount>/revoke` with the certificate (PEM). One that is revoked or expired is success."""
+        ...
+
+
 class PodReader(Protocol):
     """Pods in the API server, one by one."""
 
@@ -165,6 +188,13 @@ class Reporter(Protocol):
 
     def restarted(self, strategy: str, result: str) -> None:
         """A workload's pods are to be replaced (`restart`, `evict`): `started`, `completed`, `stuck` or `blocked`."""
+        ...
+
+    def revoked(self, subject: str, result: str, message: str) -> None:
+        """A certificate was to be revoked: `revoked`, `failed` (tried again), `refused`, `skipped`, `unproven` or `dropped`.
+
+        `subject` is the Secret's `<namespace>/<name>`.
+        """
         ...
 
     def problem(self, subject: str, reason: str, message: str) -> None:

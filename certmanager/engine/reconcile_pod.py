@@ -24,12 +24,15 @@ from certmanager.engine.keys import PodKey, RoleKey, WorkloadKey
 from certmanager.engine.making import Making
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Preflight, Reporter, SecretStore
+from certmanager.engine.retiring import Retiring
 from certmanager.engine.timers import Timers
 
 REFUSAL_SECONDS = 300.0
 """After a `no`, the same request is not sent again before this, unless `Policy` says otherwise."""
 ROTATING_SECONDS = 5.0
 """How often a pod that waits for its successor has its workload looked at, beside the workload's own pace."""
+LEAVING_SECONDS = 2.0
+"""How often a pod looks whether a Secret that is to be revoked first has left the name that it wants."""
 LOOP_SECONDS = 30.0
 """Pause when a certificate that has just been made is found wanting again at once."""
 
@@ -78,7 +81,8 @@ class PodReconciler:
         self._timers = timers
         self._clock = clock
         self._policy = policy
-        self._making = Making(ports.ca, ports.keys, ports.preflight, clock)
+        self.retiring = Retiring(ports.secrets, ports.reporter, clock, policy.defaults)
+        self._making = Making(ports.ca, ports.keys, ports.preflight, clock, self.retiring)
         self._refused: dict[PodKey, tuple[Request, float, Refused]] = {}
 
     @property
@@ -168,11 +172,10 @@ class PodReconciler:
             case decide.Remove():
                 self._timers.cancel(key)
                 if secret is not None:
-                    self._ports.secrets.delete(secret)
-                    self._store.drop_secret(secret.namespace, secret.name, secret.uid)
+                    self._remove(secret)
                     self._intake.add([RoleKey(pod.namespace, pod.service_account)])
-                # Looked at again: a predecessor's Secret that stood in the way is gone now.
-                return Outcome(decision.reason, 0.0)
+                # Looked at again: a predecessor's Secret that stood in the way is gone now, or soon.
+                return Outcome(decision.reason, LEAVING_SECONDS if secret is not None and secret.finalizers else 0.0)
             case _:
                 self._timers.cancel(key)
                 return Outcome(decision.reason)
@@ -193,8 +196,14 @@ class PodReconciler:
         """Deletes them once the pod has the certificate that it should have."""
         if isinstance(request, Request):
             for secret in self._leftovers(pod, request.secret_name):
-                self._ports.secrets.delete(secret)
-                self._store.drop_secret(secret.namespace, secret.name, secret.uid)
+                self._remove(secret)
+
+    def _remove(self, secret: StoredSecret) -> None:
+        """Deletes it. One that a finalizer keeps is still there: the watch tells of it, and `reconcile_revocation` sees to it."""
+        if secret.deleting_since is None:
+            self._ports.secrets.delete(secret)
+        if not secret.finalizers:
+            self._store.drop_secret(secret.namespace, secret.name, secret.uid)
 
     def _without_pod(self, key: PodKey) -> Outcome:
         self._timers.cancel(key)
@@ -208,8 +217,7 @@ class PodReconciler:
             return Outcome("PodGone")
         for secret in secrets:
             if secret.pod_uid == pod.uid and secret.managed and ENROLL_LABEL not in pod.labels:
-                self._ports.secrets.delete(secret)
-                self._store.drop_secret(secret.namespace, secret.name, secret.uid)
+                self._remove(secret)
         return Outcome("NotEnrolled")
 
     # Issue
@@ -249,6 +257,7 @@ class PodReconciler:
             self._store.drop_secret(old.namespace, old.name, old.uid)
             return Outcome("SecretGone", 0.0)
         self._store.put_secret(stored)
+        self._intake.add(self._intake.revocations(stored))
         self._refused.pop(key, None)
         if not request.fixed_name:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])

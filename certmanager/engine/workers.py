@@ -16,10 +16,11 @@ from certmanager.domain.errors import Conflict, NotYet, PodcertError, Refused
 from certmanager.engine.backoff import Backoff
 from certmanager.engine.clock import Clock
 from certmanager.engine.intake import Intake
-from certmanager.engine.keys import Key, PodKey, RoleKey, WorkloadKey
+from certmanager.engine.keys import Key, PodKey, RevocationKey, RoleKey, WorkloadKey
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import Reporter
 from certmanager.engine.reconcile_pod import PodReconciler
+from certmanager.engine.reconcile_revocation import RevocationReconciler
 from certmanager.engine.reconcile_role import RoleReconciler
 from certmanager.engine.reconcile_workload import WorkloadReconciler
 
@@ -27,7 +28,7 @@ TELL_AFTER = 2
 """Failures in a row after which a pod's owner is told; a single one is usually over before anybody looks."""
 
 
-KINDS: Final = {PodKey: "pod", RoleKey: "role", WorkloadKey: "workload"}
+KINDS: Final = {PodKey: "pod", RoleKey: "role", WorkloadKey: "workload", RevocationKey: "revocation"}
 """What the metrics call each kind of key."""
 
 
@@ -38,6 +39,7 @@ class Reconcilers:
     pods: PodReconciler
     roles: RoleReconciler
     workloads: WorkloadReconciler
+    revocations: RevocationReconciler
 
 
 class Workers:
@@ -158,6 +160,8 @@ class Workers:
                 return self._reconcilers.roles.reconcile(key)
             case WorkloadKey():
                 return self._reconcilers.workloads.reconcile(key)
+            case RevocationKey():
+                return self._reconcilers.revocations.reconcile(key)
 
     def _retry(self, key: Key, error: NotYet) -> None:
         with self._lock:
@@ -181,6 +185,11 @@ class Workers:
             self._reporter.problem(_subject(key), error.reason, error.message)
 
 
-def _subject(key: RoleKey | WorkloadKey) -> str:
-    name = key.service_account if isinstance(key, RoleKey) else f"{key.kind}/{key.name}"
-    return f"{key.namespace}/{name}"
+def _subject(key: RoleKey | WorkloadKey | RevocationKey) -> str:
+    match key:
+        case RoleKey():
+            return f"{key.namespace}/{key.service_account}"
+        case WorkloadKey():
+            return f"{key.namespace}/{key.kind}/{key.name}"
+        case RevocationKey():
+            return f"{key.namespace}/{key.name}"

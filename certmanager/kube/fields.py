@@ -66,6 +66,12 @@ def own_annotations(meta: Obj) -> dict[str, str]:
     }
 
 
+def finalizers(meta: Obj) -> tuple[str, ...]:
+    """Who has to do something before an object may vanish."""
+    value = meta.get("finalizers")
+    return tuple(sys.intern(each) for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
 def controller(meta: Obj) -> Owner | None:
     """The controlling ownerReference, of which an object has at most one."""
     for owner in mappings(meta, "ownerReferences"):

@@ -17,6 +17,7 @@ from certmanager.domain.names import is_subdomain
 from certmanager.kube.fields import (
     Obj,
     controller,
+    finalizers,
     is_true,
     mapping,
     mappings,
@@ -137,6 +138,8 @@ def stored(item: Obj, bundle: Bundle | None, problem: str | None = None) -> Stor
         annotations=annotations,
         bundle=bundle,
         problem=problem,
+        finalizers=finalizers(meta),
+        deleting_since=timestamp(meta.get("deletionTimestamp")),
     )
 
 

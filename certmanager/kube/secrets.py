@@ -7,12 +7,16 @@ resourceVersion, never by force; only its metadata comes back, because its files
 from __future__ import annotations
 
 import base64
+import binascii
+from collections.abc import Mapping
 from typing import Final
 
-from certmanager.domain.errors import NotFound
+from certmanager.domain.errors import Conflict, NotFound, Refused
 from certmanager.domain.model import MANAGED_LABEL, PREFIX, SecretWrite, StoredSecret
 from certmanager.kube.client import FIELD_MANAGER, METADATA_ONLY, Json, KubeClient, Options, namespaced
+from certmanager.kube.fields import mapping, metadata, resource_version, strings, text
 from certmanager.kube.project import SecretReader, stored
+from certmanager.x509.possession import first_certificate, prove
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 LABELS: Final = {MANAGED_LABEL: "true", MANAGED_BY: "podcert"}
@@ -63,6 +67,49 @@ class KubeSecretStore:
         except NotFound:
             return
 
+    def amend(
+        self, secret: StoredSecret, annotations: Mapping[str, str | None], finalizers: tuple[str, ...]
+    ) -> StoredSecret:
+        """GET and PUT of exactly this version, with these annotations (None: removed) and finalizers, and the same files.
+
+        Not a PATCH: that would be a right that nothing else needs. Raises `Conflict`, `NotFound`, `NotYet`, `Refused`.
+        """
+        item = self._exactly(secret)
+        notes = strings(metadata(item), "annotations")
+        for name, value in annotations.items():
+            notes.pop(PREFIX + name, None)
+            if value is not None:
+                notes[PREFIX + name] = value
+        body = dict(item) | {"metadata": {**metadata(item), "annotations": notes, "finalizers": list(finalizers)}}
+        path = namespaced("api/v1", "secrets", secret.namespace, secret.name)
+        return stored(self._client.request("PUT", path, _QUERY, body, _METADATA), secret.bundle, secret.problem)
+
+    def certificate(self, secret: StoredSecret) -> str:
+        """The leaf alone, PEM, of exactly this version. Raises `Conflict`, `NotFound`, `NotYet`, `Refused`."""
+        try:
+            return first_certificate(_file(self._exactly(secret), "tls.crt"))
+        except ValueError as error:
+            problem = str(error)
+        raise _unreadable(secret, problem)
+
+    def retire(self, secret: StoredSecret) -> tuple[str, str]:
+        """The leaf of exactly this version and the proof that its key is there (`x509.possession`). Raises as `certificate`."""
+        item = self._exactly(secret)
+        try:
+            return prove(_file(item, "tls.crt"), _file(item, "tls.key"))
+        except ValueError as error:
+            problem = str(error)
+        raise _unreadable(secret, problem)
+
+    def _exactly(self, secret: StoredSecret) -> Json:
+        """GET of a Secret that has not changed since it was seen. Its files are in the answer: for this call alone."""
+        path = namespaced("api/v1", "secrets", secret.namespace, secret.name)
+        item = self._client.request("GET", path)
+        if (text(metadata(item), "uid"), resource_version(item)) != (secret.uid, secret.resource_version):
+            where = f"secrets {secret.name} in namespace {secret.namespace}"
+            raise Conflict("KubernetesConflict", f"cannot use {where}: it has changed meanwhile")
+        return item
+
     def _body(self, write: SecretWrite) -> Json:
         pod = write.pod
         annotations = {PREFIX + key: value for key, value in write.annotations.items()}
@@ -81,6 +128,7 @@ class KubeSecretStore:
                 "namespace": pod.namespace,
                 "labels": LABELS,
                 "annotations": annotations | {PREFIX + "pod": pod.name, PREFIX + "pod-uid": pod.uid},
+                **({"finalizers": list(write.finalizers)} if write.finalizers else {}),
                 "ownerReferences": [
                     {
                         "apiVersion": "v1",
@@ -94,6 +142,19 @@ class KubeSecretStore:
             },
             "data": data,
         }
+
+
+def _file(item: Json, name: str) -> bytes:
+    """One of a Secret's files. Raises ValueError without content."""
+    try:
+        return base64.b64decode(text(mapping(item, "data"), name), validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    raise ValueError(f"{name} is not base64")
+
+
+def _unreadable(secret: StoredSecret, problem: str) -> Refused:
+    return Refused("CertificateUnreadable", f"Secret {secret.namespace}/{secret.name} has no usable certificate: {problem}")
 
 
 def _base64(text: str) -> str:

@@ -29,6 +29,8 @@ RENEWALS: Final = ("renewed", "failed", "refused")
 """Results of a renewal in place. All results are there from the start: `increase` does not see a series' first value."""
 RESTARTS: Final = ("started", "completed", "stuck", "blocked")
 """Results of a replacement of a workload's pods."""
+REVOCATIONS: Final = ("revoked", "failed", "refused", "skipped", "unproven", "dropped")
+"""Results of a revocation."""
 _STRATEGIES: Final = (Rotation.RESTART, Rotation.EVICT)
 
 
@@ -115,8 +117,11 @@ class Metrics:
         self._restarts = self._counter(
             "podcert_restarts_total", "Replacements of a workload's pods.", ("strategy", "result")
         )
+        self._revocations = self._counter("podcert_revocations_total", "Certificates to be revoked.", ("result",))
         for result in RENEWALS:
             self._renewals.labels(result)
+        for result in REVOCATIONS:
+            self._revocations.labels(result)
         for strategy in _STRATEGIES:
             for result in RESTARTS:
                 self._restarts.labels(strategy.value, result)
@@ -148,6 +153,10 @@ class Metrics:
     def restarted(self, strategy: str, result: str) -> None:
         """A workload's pods are to be replaced, by `restart` or `evict`; one of `RESTARTS`."""
         self._restarts.labels(strategy, result).inc()
+
+    def revoked(self, result: str) -> None:
+        """A certificate was to be revoked; one of `REVOCATIONS`."""
+        self._revocations.labels(result).inc()
 
     def bug(self, kind: str) -> None:
         """An unexpected error of this type."""

@@ -61,6 +61,12 @@ class Reporter:
         """A workload's pods are to be replaced: `started`, `completed`, `stuck` or `blocked`."""
         self._metrics.restarted(strategy, result)
 
+    def revoked(self, subject: str, result: str, message: str) -> None:
+        """A certificate was to be revoked: `revoked`, `skipped`, or why not (`failed`, `refused`, `unproven`, `dropped`)."""
+        self._metrics.revoked(result)
+        say = self._log.info if result in ("revoked", "skipped") else self._log.warning
+        say(message, reason="Revocation", result=result, subject=subject)
+
     def problem(self, subject: str, reason: str, message: str) -> None:
         """Something that is no pod's, such as a Role: the administrator reads it in the log."""
         self._log.warning(message, reason=reason, subject=subject)

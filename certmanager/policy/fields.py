@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from certmanager.domain.limits import parse_dns_grant, parse_network, parse_uri_grant, parse_wildcard_grant
-from certmanager.domain.model import KeyType, Mode, Rotation
+from certmanager.domain.model import KeyType, Mode, RevokeWhen, Rotation
 from certmanager.domain.names import parse_duration, parse_role
 from certmanager.domain.problems import RuleError
 
@@ -39,7 +39,7 @@ def _label(key: str, value: str) -> None:
         raise RuleError("must have the value of a label: letters, digits, '-', '_' and '.', at most 63 characters")
 
 
-def _choice(kind: type[Mode] | type[KeyType] | type[Rotation]) -> Callable[[str], Any]:
+def _choice(kind: type[Mode] | type[KeyType] | type[Rotation] | type[RevokeWhen]) -> Callable[[str], Any]:
     members = {str(member): member for member in kind}
 
     def parse(text: str) -> object:
@@ -56,7 +56,10 @@ LISTS: Final[Mapping[str, Callable[[str], Any]]] = {
     "roles": parse_role,
     "key_types": _choice(KeyType),
     "rotations": _choice(Rotation),
+    "revoke": _choice(RevokeWhen),
 }
+MAY_BE_EMPTY: Final = frozenset({"roles", "revoke"})
+"""Lists that say something when they are empty: none at all."""
 MAPPINGS: Final[Mapping[str, Callable[[str, str], None]]] = {"namespace_labels": _label}
 SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
     "mount": parse_role,

@@ -16,7 +16,7 @@ import yaml
 from certmanager.domain.limits import Grants
 from certmanager.domain.policy import IdentityPolicy, Rule
 from certmanager.domain.problems import RuleError, shown
-from certmanager.policy.fields import GRANTS, LISTS, MAPPINGS, SCALARS, parse_rule_name
+from certmanager.policy.fields import GRANTS, LISTS, MAPPINGS, MAY_BE_EMPTY, SCALARS, parse_rule_name
 
 T = TypeVar("T")
 
@@ -169,7 +169,7 @@ class _Reader:
     def _list(self, node: yaml.Node, field: str, parse: Callable[[str], T]) -> tuple[T, ...]:
         """A list that is not empty, of different values."""
         items = self._sequence(node, field)
-        if isinstance(node, yaml.SequenceNode) and not items and field != "roles":
+        if isinstance(node, yaml.SequenceNode) and not items and field not in MAY_BE_EMPTY:
             self._say(node, field, None, "must not be an empty list", "remove the key, or name what is allowed")
         values = [self._parsed(item, field, parse) for item in items]
         good = [value for value in values if value is not None]

@@ -229,6 +229,7 @@ def test_the_annotations_of_a_secret_hold_all_that_is_needed_later() -> None:
         "serial": "01:02",
         "issued-at": "2027-01-15T08:00:00Z",
         "not-after": "2027-01-16T08:00:00Z",
+        "renewal-at": "2027-01-15T22:47:14Z",
         "names": LONG_NAME,
         "mode": "sign",
         "key-type": "ec-256",

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmanager.domain.advice import MOUNT_SECONDS
-from certmanager.domain.model import Delivery, Pod, Rotation, StoredSecret
+from certmanager.domain.model import Delivery, Pod, RevokeWhen, Rotation, StoredSecret
 from certmanager.domain.revocation import (
     END_SECONDS,
     FINALIZER,
+    HOLD_SECONDS,
     MAX_OLD,
     OldLeaf,
     Plan,
-    RevokeWhen,
     View,
     asked,
     concerns,
@@ -119,9 +119,22 @@ def test_nothing_is_revoked_before_the_secret_itself_is_deleted() -> None:
     assert (serials(found), found.finalizer, found.later_in) == ([], True, None)
 
 
-def test_a_deleted_secret_whose_pod_lives_is_held_and_its_certificate_left() -> None:
-    found = plan(view(held(deleting_since=NOW)))
-    assert (serials(found), found.finalizer) == ([], True)
+@pytest.mark.parametrize(
+    ("after", "dying", "expected"),
+    [
+        (1.0, False, (True, HOLD_SECONDS - 1, False)),
+        (HOLD_SECONDS, False, (False, None, True)),
+        (99.0, True, (True, None, False)),
+    ],
+)
+def test_a_secret_that_is_deleted_under_its_pod_is_held_a_moment_and_then_made_anew(
+    after: float, dying: bool, expected: tuple[bool, float | None, bool]
+) -> None:
+    """A moment, because a namespace that goes takes the pod along: then its certificate is revoked when the pod is gone."""
+    living = pod(delivery=one_shot("aabb").delivery, deleting=dying)
+    found = plan(view(held((OLD,), deleting_since=NOW), pod=living, now=NOW + after))
+    assert (found.finalizer, found.later_in, found.carry) == expected
+    assert (serials(found), found.keep) == ([], (OLD,))
 
 
 def test_a_pod_that_left_keeps_its_certificate_and_its_secret_goes() -> None:
@@ -193,7 +206,6 @@ def test_a_secret_concerns_revocation_only_when_there_may_be_something_to_do(
         (held(), NONE, False),
         (held(notes={"revoke": OWN}), NONE, True),
         (held(notes={"revoke": OWN, "revoked": OWN}), ROTATED, False),
-        (held(deleting_since=NOW), DELETED, True),
         (held(bundle=bundle(key_fits=False)), BOTH, False),
         (held(bundle=None), BOTH, False),
     ],

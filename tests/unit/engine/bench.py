@@ -7,6 +7,7 @@ from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import REFUSAL_SECONDS, PodPorts, PodReconciler, Policy
+from certmanager.engine.reconcile_revocation import RevocationPolicy, RevocationPorts, RevocationReconciler
 from certmanager.engine.reconcile_role import RoleReconciler
 from certmanager.engine.reconcile_workload import RollPolicy, WorkloadReconciler
 from certmanager.engine.served import served_certificates
@@ -23,6 +24,7 @@ from tests.unit.engine.fakes import (
     FakePods,
     FakePreflight,
     FakeReporter,
+    FakeRevoker,
     FakeVault,
     FakeWorkloads,
 )
@@ -41,10 +43,13 @@ class Engine:
         self.maker = FakeMaker()
         self.reporter = FakeReporter()
         queue = WorkQueue[Key](self.clock.monotonic)
-        self.intake = Intake(Store(), queue, self.clock)
+        self.defaults = DEFAULTS
+        self.api.now = self.clock.now
+        self.revoker = FakeRevoker()
+        self.intake = Intake(Store(), queue, self.clock, lambda _namespace: self.defaults.revoke)
         self.timers = Timers(queue.add)
         ports = PodPorts(self.vault, self.maker, self.api, FakePods(self.api.pods), self.reporter, self.preflight)
-        policy = Policy(lambda _namespace: DEFAULTS, refusal_seconds)
+        policy = Policy(lambda _namespace: self.defaults, refusal_seconds)
         self.pods = PodReconciler(self.intake, ports, self.timers, self.clock, policy)
         self.roles = RoleReconciler(self.intake.store, self.api, self.clock)
         self.cluster = FakeWorkloads()
@@ -52,7 +57,10 @@ class Engine:
         self.windows: list[Window] = []
         rolls = RollPolicy(lambda _namespace: DEFAULTS, self.slots, self.windows, self.vault.known_trust)
         self.workloads = WorkloadReconciler(self.intake.store, self.cluster, self.reporter, self.clock, rolls)
-        reconcilers = Reconcilers(self.pods, self.roles, self.workloads)
+        revocation = RevocationPorts(self.revoker, self.api, FakePods(self.api.pods), self.reporter)
+        terms = RevocationPolicy(lambda _namespace: self.defaults, self.vault.known_trust)
+        self.revocations = RevocationReconciler(self.intake, revocation, self.pods.retiring, self.clock, terms)
+        reconcilers = Reconcilers(self.pods, self.roles, self.workloads, self.revocations)
         self.workers = Workers(self.intake, reconcilers, self.reporter, self.clock)
         if synced:
             self.sync()
@@ -62,6 +70,14 @@ class Engine:
         self.intake.services.replace(self.api.services, 1)
         self.intake.pods.replace(list(self.api.pods.values()), 2000)
         self.intake.secrets.replace(list(self.api.secrets.values()), 2000)
+
+    def watch_secrets(self) -> None:
+        """What the watch on Secrets says, once: others have changed or deleted some, or finalizers keep them."""
+        for there in self.intake.store.secrets():
+            if there.key not in self.api.secrets:
+                self.intake.secrets.delete(there)
+        for secret in list(self.api.secrets.values()):
+            self.intake.secrets.upsert(secret)
 
     def run(self, seconds: float = 0.0) -> None:
         """Works off every key that is ready, and those that become ready within `seconds`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
 
@@ -94,6 +94,19 @@ class FakeRevoker:
 
 
 @dataclass
+class FakeRevoker:
+    """The port `Revoker`: remembers what was revoked; `errors` are raised first, one per call."""
+
+    revoked: list[tuple[str, str]] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
+
+    def revoke(self, mount: str, certificate: str) -> None:
+        if self.errors:
+            raise self.errors.pop(0)
+        self.revoked.append((mount, certificate))
+
+
+@dataclass
 class FakePreflight:
     """The port `Preflight`: `refusal` is raised as long as it is there."""
 
@@ -144,6 +157,8 @@ class FakeApi:
         self.roles: list[tuple[str, str, list[str]]] = []
         self.writes = 0
         self.reads = 0
+        self.now: Callable[[], float] = lambda: 0.0
+        self.proofs = ("", "")
         self._version = 1000
 
     def _stored(self, write: SecretWrite, uid: str) -> StoredSecret:
@@ -161,6 +176,7 @@ class FakeApi:
             owner_uids=frozenset({pod.uid}),
             annotations=dict(write.annotations),
             bundle=write.bundle,
+            finalizers=write.finalizers,
         )
         self.secrets[made.key] = made
         return made
@@ -184,7 +200,45 @@ class FakeApi:
 
     def delete(self, secret: StoredSecret) -> None:
         self.writes += 1
-        self.secrets.pop(secret.key, None)
+        there = self.secrets.get(secret.key)
+        if there is None or not there.finalizers:
+            self.secrets.pop(secret.key, None)
+        elif there.deleting_since is None:
+            self.changed(replace(there, deleting_since=self.now()))
+
+    def changed(self, secret: StoredSecret) -> StoredSecret:
+        """A write of anybody: it has another version now."""
+        self._version += 1
+        made = self.secrets[secret.key] = replace(secret, resource_version=self._version)
+        return made
+
+    def amend(
+        self, secret: StoredSecret, annotations: Mapping[str, str | None], finalizers: tuple[str, ...]
+    ) -> StoredSecret:
+        there = self._exactly(secret)
+        self.writes += 1
+        notes = {name: value for name, value in {**there.annotations, **annotations}.items() if value is not None}
+        made = self.changed(replace(there, annotations=notes, finalizers=finalizers))
+        if made.deleting_since is not None and not finalizers:
+            del self.secrets[made.key]
+        return made
+
+    def certificate(self, secret: StoredSecret) -> str:
+        there = self._exactly(secret)
+        return f"PEM of {there.bundle.leaf.serial if there.bundle else None}"
+
+    def retire(self, secret: StoredSecret) -> tuple[str, str]:
+        self._exactly(secret)
+        return self.proofs
+
+    def _exactly(self, secret: StoredSecret) -> StoredSecret:
+        self.reads += 1
+        there = self.secrets.get(secret.key)
+        if there is None:
+            raise NotFound("NotFound", "it is gone")
+        if there.resource_version != secret.resource_version:
+            raise Conflict("Conflict", "it has changed")
+        return there
 
     def reconcile(self, namespace: str, service_account: str, secret_names: Sequence[str]) -> int:
         self.roles.append((namespace, service_account, list(secret_names)))
@@ -212,6 +266,7 @@ class FakeReporter:
     bugs: list[type[BaseException]] = field(default_factory=list)
     first_certificates: int = 0
     renewals: list[str] = field(default_factory=list)
+    revocations: list[tuple[str, str]] = field(default_factory=list)
     restarts: list[tuple[str, str]] = field(default_factory=list)
 
     def normal(self, pod: Pod, reason: str, message: str) -> None:
@@ -228,6 +283,9 @@ class FakeReporter:
 
     def restarted(self, strategy: str, result: str) -> None:
         self.restarts.append((strategy, result))
+
+    def revoked(self, subject: str, result: str, message: str) -> None:
+        self.revocations.append((subject, result))
 
     def problem(self, subject: str, reason: str, message: str) -> None:
         self.problems.append((subject, reason))
