@@ -98,7 +98,6 @@ class SecretStore(Protocol):
         """DELETE with uid and resourceVersion as preconditions; not being there is success. Raises `Conflict`."""
         ...
 
-
     def amend(
         self, secret: StoredSecret, annotations: Mapping[str, str | None], finalizers: tuple[str, ...]
     ) -> StoredSecret:

@@ -94,19 +94,6 @@ class FakeRevoker:
 
 
 @dataclass
-class FakeRevoker:
-    """The port `Revoker`: remembers what was revoked; `errors` are raised first, one per call."""
-
-    revoked: list[tuple[str, str]] = field(default_factory=list)
-    errors: list[Exception] = field(default_factory=list)
-
-    def revoke(self, mount: str, certificate: str) -> None:
-        if self.errors:
-            raise self.errors.pop(0)
-        self.revoked.append((mount, certificate))
-
-
-@dataclass
 class FakePreflight:
     """The port `Preflight`: `refusal` is raised as long as it is there."""
 
