@@ -112,7 +112,13 @@ def remember_reload(volume: Path) -> None:
 
 
 def check(volume: Path) -> None:
-    """Raise VolumeError if files cannot be written into `volume`, before anything is waited for."""
+    """Raise VolumeError if files cannot be written into `volume`, before anything is waited for.
+
+    A folder that is missing is made if it is to be in a mounted volume: anywhere else nobody would see the files.
+    """
+    if not volume.exists() and _is_mounted(volume.parent):
+        with _explained(volume.parent):
+            volume.mkdir(mode=_DIRECTORY_MODE)
     if not volume.is_dir():
         raise VolumeError(
             f"{volume} is not a directory: mount an emptyDir volume (medium: Memory) there, "
@@ -137,6 +143,14 @@ def group_warning(volume: Path) -> str | None:
         f"the volume has no fsGroup: key.pem is readable only by UID {uid}; "
         "run the application under the same UID or set securityContext.fsGroup"
     )
+
+
+def _is_mounted(folder: Path) -> bool:
+    """True if the folder is there and is not of the container's own file system."""
+    try:
+        return folder.is_dir() and folder.stat().st_dev != Path("/").stat().st_dev
+    except OSError:
+        return False
 
 
 def _write(path: Path, files: Mapping[str, bytes]) -> None:

@@ -44,7 +44,7 @@ OPTIONS = (
     Option("POD_NAMESPACE", "", "the pod's namespace (downward API, metadata.namespace)"),
     Option("POD_UID", "", "the pod's uid (downward API, metadata.uid)"),
     Option("PODCERT_SECRET_NAME", "", "the Secret's name, if it is not <pod>-cert-<first 8 of uid>"),
-    Option("PODCERT_DIRECTORY", "/var/run/secrets/certs", "where the files go: a writable volume"),
+    Option("PODCERT_DIRECTORY", "/var/run/secrets/certs", "where the files go: a writable volume, or a folder in one"),
     Option("PODCERT_TIMEOUT", "", "give up after this long, such as 90s or 5m; without it there is no limit"),
     Option(
         "PODCERT_REFRESH", "false", "stay as a sidecar and follow the Secret: true or false; the flag alone means true"

@@ -163,7 +163,7 @@ def test_a_second_run_in_the_same_pod_replaces_the_files(pod: Pod, server: FakeA
 
 
 def test_a_volume_that_is_not_there_is_said_before_anything_is_waited_for(pod: Pod, server: FakeApiServer) -> None:
-    ended = pod.run(PODCERT_DIRECTORY=str(pod.root / "nowhere"))
+    ended = pod.run(PODCERT_DIRECTORY=str(pod.root / "no" / "where"))
     assert (ended.status, server.calls) == (3, [])
     assert "is not a directory: mount an emptyDir volume" in ended.err
 

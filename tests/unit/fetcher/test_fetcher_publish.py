@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -175,7 +176,7 @@ def test_two_writers_leave_the_whole_set_of_one(tmp_path: Path) -> None:
 
 def test_a_volume_that_is_missing_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(VolumeError, match="is not a directory: mount an emptyDir"):
-        publish.check(tmp_path / "nowhere")
+        publish.check(tmp_path / "no" / "where")
 
 
 def test_a_volume_that_cannot_be_written_is_told_with_the_remedy(
@@ -237,3 +238,16 @@ def test_the_first_files_owe_no_reload_even_when_the_sidecar_ends_right_after_th
         assert not publish.is_reloaded(tmp_path)
         staged.commit()
     assert publish.is_reloaded(tmp_path)
+
+
+def test_a_folder_in_a_mounted_volume_is_made_for_its_owner_and_group_alone() -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as mounted:  # a file system of its own
+        volume = Path(mounted) / "tls"
+        publish.check(volume)
+        assert stat.S_IMODE(volume.stat().st_mode) & 0o777 == 0o750
+        with publish.staged(volume, files(1)) as staged:
+            staged.commit()
+        publish.check(volume)
+        assert publish.holds(volume, files(1))
+        with pytest.raises(VolumeError, match="is not a directory"):
+            publish.check(Path(mounted) / "no" / "where")
