@@ -70,6 +70,10 @@ def run(config: Path | None, **flags: object) -> None:
 @click.option("--allow-ip-sans", is_flag=True, help="Let IP addresses pass.")
 @click.option("--allow-wildcards", is_flag=True, help="Let wildcard names pass.")
 @click.option("--no-store", is_flag=True, help="Vault keeps no copy of certificates.")
+@click.option("--revoke", is_flag=True, help="Let the manager revoke certificates.")
+@click.option(
+    "--crl-url", help="Vault's address as peers reach it: CRL and OCSP addresses of new certificates. [unchanged]"
+)
 @click.option("--ttl", help="Lifetime of certificates that ask for none. [24h]")
 @click.option("--max-ttl", help="Longest lifetime of certificates. [72h]")
 @click.option("--auth", envvar="PODCERT_AUTH", help="How the manager logs in: token or kubernetes. [token]")

@@ -154,7 +154,9 @@ def _file(item: Json, name: str) -> bytes:
 
 
 def _unreadable(secret: StoredSecret, problem: str) -> Refused:
-    return Refused("CertificateUnreadable", f"Secret {secret.namespace}/{secret.name} has no usable certificate: {problem}")
+    return Refused(
+        "CertificateUnreadable", f"Secret {secret.namespace}/{secret.name} has no usable certificate: {problem}"
+    )
 
 
 def _base64(text: str) -> str:

@@ -17,3 +17,8 @@ path "pki/issuers" {
 path "pki/issuer/+" {
   capabilities = ["read"]
 }
+
+# Only where certificates are to be revoked (docs/revocation.md); `podcert bootstrap --revoke` writes it.
+# path "pki/revoke" {
+#   capabilities = ["update"]
+# }

@@ -43,6 +43,8 @@ class BootstrapPlan:
         root: whether a root CA is made when the mount has no issuer; False for a mount that is an intermediate's.
         allowed_domains: domains below which names are allowed; empty: `svc.<cluster_domain>`.
         ttl: of certificates whose request names none. `max_ttl`: no certificate gets a longer one.
+        revoke: the manager may revoke certificates of the mount.
+        crl_url: Vault's address as peers reach it, for the CRL and OCSP addresses in certificates; None leaves those as they are.
         auth: how the manager logs in: `token` or `kubernetes`.
         token_file: where a token for the manager is put; only with `auth="token"`.
         kubernetes_ca_file: the cluster's CA, for a Vault that runs outside the cluster.
@@ -62,6 +64,8 @@ class BootstrapPlan:
     allow_ip_sans: bool = False
     allow_wildcards: bool = False
     no_store: bool = False
+    revoke: bool = False
+    crl_url: str | None = None
     ttl: Duration = Duration(24 * 3600)
     max_ttl: Duration = Duration(72 * 3600)
     auth: str = "token"
@@ -224,6 +228,15 @@ def _host(value: object) -> str:
     return text.rstrip("/")
 
 
+def _address(value: object) -> str:
+    text = str(value)
+    parts = urlsplit(text)
+    known = parts.scheme in {"http", "https"} and re.fullmatch(r"[A-Za-z0-9.:\[\]-]+", parts.netloc)
+    if not known or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise RuleError("must be Vault's address as peers reach it, such as http://vault.vault.svc:8200")
+    return text.rstrip("/")
+
+
 def _auth(value: object) -> str:
     if value not in {"token", "kubernetes"}:
         raise RuleError("must be token or kubernetes")
@@ -241,6 +254,7 @@ _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     "root_common_name": _common_name,
     "audience": _audience,
     "kubernetes_host": _host,
+    "crl_url": _address,
     "auth": _auth,
     **dict.fromkeys(("token_file", "kubernetes_ca_file", "reviewer_token_file"), lambda value: Path(str(value))),
 }

@@ -1,4 +1,4 @@
-"""The ordered steps of a plan: mount, its longest TTL, root, roles, policy, login. Pure.
+"""The ordered steps of a plan: mount, its longest TTL, root, addresses, roles, policy, login. Pure.
 
 Sources: https://developer.hashicorp.com/vault/api-docs/secret/pki, /system/mounts, /system/auth, /system/policies,
 /auth/token, /auth/kubernetes; what OpenBao 2.7.2 and Vault 1.21 answer to them was tried.
@@ -29,7 +29,8 @@ def steps(plan: BootstrapPlan) -> tuple[Step, ...]:
         ),
     )
     login = kubernetes_auth(plan) if plan.auth == "kubernetes" else (_token_role(plan),)
-    return (_secrets_engine(plan), _longest_ttl(plan), _root(plan), *roles, _policy(plan), *login)
+    urls = (_urls(plan),) if plan.crl_url else ()
+    return (_secrets_engine(plan), _longest_ttl(plan), _root(plan), *urls, *roles, _policy(plan), *login)
 
 
 def sign_role(plan: BootstrapPlan) -> dict[str, Value]:
@@ -67,7 +68,7 @@ def _lifetime(plan: BootstrapPlan) -> dict[str, Value]:
 
 def policy_text(plan: BootstrapPlan) -> str:
     """The manager's policy; with default names it is manifests/policies/pods.hcl (a test compares)."""
-    rights = (
+    rights = [
         (f"{plan.mount}/sign/{plan.sign_role}", "update"),
         (f"{plan.mount}/issue/{plan.issue_role}", "update"),
         # So that a pod is told which of the role's fields is in its way, before Vault is asked.
@@ -76,9 +77,22 @@ def policy_text(plan: BootstrapPlan) -> str:
         # What each issuer may do: from this a change of the CA is known before its first certificate.
         (f"{plan.mount}/issuers", "list"),
         (f"{plan.mount}/issuer/+", "read"),
-    )
+    ]
+    if plan.revoke:
+        rights.append((f"{plan.mount}/revoke", "update"))
     blocks = (f'path "{path}" {{\n  capabilities = ["{right}"]\n}}\n' for path, right in rights)
     return "# What the certificate manager may do in Vault, and nothing else.\n" + "".join(blocks)
+
+
+def _urls(plan: BootstrapPlan) -> Step:
+    """Where peers learn of a revocation: these addresses are in every certificate from then on."""
+    base = f"{plan.crl_url}/v1/{plan.mount}"
+    wanted: dict[str, Value] = {
+        "crl_distribution_points": (f"{base}/crl",),
+        "ocsp_servers": (f"{base}/ocsp",),
+        "issuing_certificates": (f"{base}/ca",),
+    }
+    return merged(f"addresses of {plan.mount}", f"{plan.mount}/config/urls", wanted)
 
 
 def _secrets_engine(plan: BootstrapPlan) -> Step:

@@ -52,6 +52,8 @@ def decide(plan: BootstrapPlan, beginning: str, found: Mapping[str, Any] | None)
         ("root_common_name", "a\nb", "printable"),
         ("kubernetes_host", "http://10.0.0.1", "must be the API server's address"),
         ("auth", "ldap", "must be token or kubernetes"),
+        ("crl_url", "ftp://vault", "must be Vault's address"),
+        ("crl_url", "http://vault/v1/pki", "must be Vault's address"),
         ("audience", "a b", "must be an audience"),
         ("namespace", "My_Namespace", "must be a Kubernetes name"),
     ],
@@ -106,7 +108,26 @@ def test_domains_may_be_repeated_or_separated_by_commas() -> None:
 
 
 def test_the_default_policy_is_the_manifest() -> None:
-    assert policy_text(BootstrapPlan()) == (ROOT / "manifests/policies/pods.hcl").read_text()
+    given, optional = (
+        (ROOT / "manifests/policies/pods.hcl").read_text().split("\n# Only where certificates are to be revoked")
+    )
+    assert policy_text(BootstrapPlan()) == given
+    block = "".join(line.removeprefix("# ") for line in optional.splitlines(keepends=True)[1:])
+    assert policy_text(BootstrapPlan(revoke=True)) == given + block
+
+
+def test_addresses_of_crl_and_ocsp_are_written_only_when_one_is_given() -> None:
+    assert not [step for step in steps(BootstrapPlan()) if "addresses" in step.name]
+    (step,) = [each for each in steps(BootstrapPlan(crl_url="http://vault:8200")) if "addresses" in each.name]
+    (read,) = step.reads
+    write = step.decide({read: {"crl_distribution_points": [], "ocsp_servers": None}}).write
+    assert write is not None
+    assert write.payload == {
+        "crl_distribution_points": ("http://vault:8200/v1/pki/crl",),
+        "ocsp_servers": ("http://vault:8200/v1/pki/ocsp",),
+        "issuing_certificates": ("http://vault:8200/v1/pki/ca",),
+    }
+    assert step.decide({read: {name: list(value) for name, value in write.payload.items()}}).write is None  # type: ignore[call-overload]
 
 
 def test_a_mount_of_another_type_is_refused() -> None:
