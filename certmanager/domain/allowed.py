@@ -131,10 +131,16 @@ def ip_problems(asked: Annotations, pod: Pod, name: str, limits: Limits) -> list
     granted = limits.granted("addresses", limits.grants.networks)
     rule = f"must be {POD_IP} or one of the pod's own IPs ({listed(own)}){granted}"
     return [
-        (Reason.NAME_NOT_ALLOWED, Problem(field, shown(address), rule, f"use the word {POD_IP}"))
+        (Reason.NAME_NOT_ALLOWED, Problem(field, shown(_as_written(pod, address)), rule, f"use the word {POD_IP}"))
         for address in rest
         if address != POD_IP and address not in own
     ]
+
+
+def _as_written(pod: Pod, address: str) -> str:
+    """An address of the annotation `ip-sans` as its owner wrote it: `::ffff:10.0.0.1` is hard to find as `::ffff:a00:1`."""
+    written = (item.strip() for item in pod.annotations.get("ip-sans", "").split(","))
+    return next((item for item in written if canonical_ip(item) == address), address)
 
 
 def canonical_ip(address: str) -> str:

@@ -182,8 +182,8 @@ def parse_annotations(raw: Mapping[str, str]) -> tuple[Annotations, tuple[Proble
         if name not in KNOWN:
             problems.append(_unknown(name))
         elif len(value.encode("utf-8", "replace")) > VALUE_LIMIT_BYTES:
-            rule = f"its value must have at most {VALUE_LIMIT_BYTES} bytes"
-            problems.append(Problem(field_of(name), None, rule, "shorten the annotation"))
+            rule = f"must have at most {VALUE_LIMIT_BYTES} bytes"
+            problems.append(Problem(field_of(name), shown(value), rule, "shorten the annotation"))
         else:
             try:
                 read.update(_PARSERS[name](value))

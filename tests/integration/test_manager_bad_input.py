@@ -83,7 +83,7 @@ CASES: dict[str, tuple[dict[str, str], str, tuple[str, ...]]] = {
     "huge": (
         {"dns-names": "a" * 65536},
         "InvalidAnnotation",
-        ("podcert.io/dns-names", "must have at most 4096 bytes", "shorten the annotation"),
+        ('podcert.io/dns-names="aaaaaaaa', "must have at most 4096 bytes", "shorten the annotation"),
     ),
     "control-characters": (
         {"role": "pods\n\x1b[31mroot\u202e"},

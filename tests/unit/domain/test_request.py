@@ -174,6 +174,11 @@ def test_anothers_ip_is_refused() -> None:
     assert 'podcert.io/ip-sans="10.0.0.8": must be pod-ip or one of the pod\'s own IPs (10.0.0.7)' in rejection.message
 
 
+def test_an_address_that_is_not_the_pods_is_named_as_its_owner_wrote_it() -> None:
+    rejection = refused(replace(annotated(ip_sans="10.0.0.7, FD00:0::8"), ips=("10.0.0.7",)))
+    assert 'podcert.io/ip-sans="FD00:0::8": must be pod-ip' in rejection.message
+
+
 @pytest.mark.parametrize("value", ["pod-ip", "10.0.0.7"])
 def test_a_pod_that_asks_for_its_ip_waits_until_it_has_one(value: str) -> None:
     decided = verdict(annotated(ip_sans=value))
