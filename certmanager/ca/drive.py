@@ -17,9 +17,10 @@ from certmanager.ca import vault
 from certmanager.ca.look import Eyes, Picture
 from certmanager.ca.terms import NewRoot
 from certmanager.ca.text import progress, stuck_lines
-from certmanager.domain.ca_change import Issuer, Phase, State, leaving
+from certmanager.domain.ca_change import Issuer, Phase, leaving
 from certmanager.domain.ca_pods import Standing
 from certmanager.domain.errors import NotYet, Refused
+from certmanager.domain.trust import State
 from certmanager.vault.bootstrap.api import Admin
 from certmanager.vault.bootstrap.step import Write
 

@@ -12,8 +12,9 @@ from typing import Any, Final
 from cryptography.x509.oid import NameOID
 
 from certmanager.ca.terms import NewRoot
-from certmanager.domain.ca_change import USAGE, Authorities, Issuer, State, state_of
+from certmanager.domain.ca_change import USAGE, Authorities, Issuer
 from certmanager.domain.errors import Refused
+from certmanager.domain.trust import State, state_of
 from certmanager.vault import errors
 from certmanager.vault.bootstrap import commands
 from certmanager.vault.bootstrap.api import Admin

@@ -12,21 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-ISSUES: Final = "issuing-certificates"
-SIGNS_LISTS: Final = frozenset({"crl-signing", "ocsp-signing"})
-
-
-class State(StrEnum):
-    """What an issuer may do, by its field `usage` (https://developer.hashicorp.com/vault/api-docs/secret/pki#update-issuer).
-
-    `issuing`: its anchor is trusted, and it may sign. `closing`: trusted, and its leaves are being replaced. `retired`: its
-    anchor is given to nobody any more.
-    """
-
-    ISSUING = "issuing"
-    CLOSING = "closing"
-    RETIRED = "retired"
-
+from certmanager.domain import trust
+from certmanager.domain.trust import State
 
 USAGE: Final = {
     State.ISSUING: "read-only,issuing-certificates,crl-signing,ocsp-signing",
@@ -34,13 +21,6 @@ USAGE: Final = {
     State.RETIRED: "read-only",
 }
 """The field `usage` by which Vault is told a state."""
-
-
-def state_of(usage: Collection[str]) -> State:
-    """The state that the words of an issuer's `usage` mean."""
-    if ISSUES in usage:
-        return State.ISSUING
-    return State.CLOSING if SIGNS_LISTS & set(usage) else State.RETIRED
 
 
 class Phase(StrEnum):
@@ -124,8 +104,11 @@ class Authorities:
 
     @property
     def trusted(self) -> frozenset[str]:
-        """The anchors that belong into every `ca-cert.pem`."""
-        return union(issuer.anchors for issuer in self.issuers if issuer.state is not State.RETIRED)
+        """The anchors that belong into every `ca-cert.pem`: the manager's own rule."""
+        return trust.trust_of(
+            trust.Issuer(one.id, one.name, one.state, one.fingerprint, dict.fromkeys(one.anchors, ""))
+            for one in self.issuers
+        ).fingerprints
 
     def find(self, reference: str) -> Issuer | None:
         """The issuer of that id or name."""
@@ -199,7 +182,7 @@ def change_of(authorities: Authorities, used: Mapping[str, bool], to: str | None
         return Change(Phase.ISSUING, default, goal, unclosed=tuple(unclosed), old=old)
     coming = _coming(authorities, others, used, to)
     if len(coming) == 1 and default is not None:
-        goal = Goal(Phase.DISTRIBUTING, anchors=coming[0].anchors)
+        goal = Goal(Phase.DISTRIBUTING, anchors=coming[0].anchors & authorities.trusted)
         return Change(Phase.DISTRIBUTING, coming[0], goal, old=(default,))
     return Change(Phase.SINGLE, default, Goal(Phase.RETIRING, anchors=authorities.trusted), choice=tuple(coming))
 

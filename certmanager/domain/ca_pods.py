@@ -113,7 +113,7 @@ def judge(member: Member, goal: Goal, now: float) -> Verdict:
         return replace(verdict, standing=Standing.ENDED, why=f"its certificate ended at {rfc3339(member.end)}")
     if pod.deleting:
         return replace(verdict, standing=Standing.WAITING, why="it is ending")
-    if one_shot(pod):
+    if one_shot(pod) and (pod.delivery.served_serial is not None or rotatable(pod)):
         return _replaced(member, verdict)
     if pod.delivery.reload_problem is not None:
         return _reloading(pod, verdict)

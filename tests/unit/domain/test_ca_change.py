@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,11 +13,10 @@ from certmanager.domain.ca_change import (
     Authorities,
     Issuer,
     Phase,
-    State,
     change_of,
     leaving,
-    state_of,
 )
+from certmanager.domain.trust import State, state_of
 
 OLD = Issuer(
     "1", "", "CN=root", 100.0, 9000.0, State.ISSUING, "old", frozenset({"old"}), frozenset({"old"}), default=True
@@ -41,21 +39,6 @@ def mount(*issuers: Issuer, **fields: Any) -> Authorities:
 
 def switched(old: State) -> Authorities:
     return mount(replace(OLD, default=False, state=old), replace(NEW, default=True))
-
-
-@pytest.mark.parametrize(
-    ("usage", "state"),
-    [
-        ("read-only,issuing-certificates,crl-signing,ocsp-signing", State.ISSUING),
-        ("issuing-certificates", State.ISSUING),
-        ("read-only,crl-signing", State.CLOSING),
-        ("ocsp-signing", State.CLOSING),
-        ("read-only", State.RETIRED),
-        ("", State.RETIRED),
-    ],
-)
-def test_the_usage_of_an_issuer_is_its_state(usage: str, state: State) -> None:
-    assert state_of(usage.split(",")) is state
 
 
 @given(st.sampled_from(State))
@@ -140,3 +123,9 @@ def test_roles_that_name_an_issuer_are_found_by_its_name_and_by_its_id() -> None
     authorities = mount(OLD, NEW, role_issuers={"a": "default", "b": "2", "c": "next", "d": ""})
     assert authorities.roles_of(NEW) == ("b", "c")
     assert authorities.roles_of(OLD) == ()
+
+
+def test_a_retired_root_that_has_signed_the_new_one_too_is_not_waited_for() -> None:
+    crossed = replace(NEW, anchors=frozenset({"new", "gone"}), chain=frozenset({"new", "gone"}))
+    gone = replace(OLD, id="0", fingerprint="gone", state=State.RETIRED, anchors=frozenset({"gone"}), default=False)
+    assert change_of(mount(OLD, crossed, gone), {"old": True}).goal.anchors == frozenset({"new"})

@@ -78,6 +78,7 @@ BOTH = "old,new"
         (one_shot(), secret(), Standing.WAITING),
         (one_shot(), secret(None), Standing.WAITING),
         (one_shot(delivery=Delivery(fetcher=True)), secret(BOTH), Standing.FOLLOWED),
+        (one_shot(None, delivery=Delivery(fetcher=True)), secret(), Standing.WAITING),
         (one_shot(delivery=replace(ONCE, served_serial="0102")), secret(BOTH), Standing.FOLLOWED),
         (one_shot(None, delivery=replace(ONCE, served_not_after=NOW)), secret(BOTH, serial="09"), Standing.ENDED),
         (one_shot(Owner("batch/v1", "Job", "work", "u")), secret(), Standing.STUCK),
