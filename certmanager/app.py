@@ -205,15 +205,15 @@ class Counted:
     metrics: metrics.Metrics
     away: Callable[[], bool]
 
-    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None, issuer: str | None = None) -> Signed:
         """See `CertificateAuthority.sign`."""
         with self._count("sign"):
-            return self.ca.sign(mount, role, csr, ttl)
+            return self.ca.sign(mount, role, csr, ttl, issuer)
 
-    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None, issuer: str | None = None) -> Signed:
         """See `CertificateAuthority.issue`."""
         with self._count("issue"):
-            return self.ca.issue(mount, role, names, ttl)
+            return self.ca.issue(mount, role, names, ttl, issuer)
 
     def trust(self, mount: str, max_age: float = inf) -> Trust:
         """See `CertificateAuthority.trust`; most calls are answered from memory, so they are not counted."""

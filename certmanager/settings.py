@@ -22,7 +22,7 @@ from pydantic_settings import (
 )
 
 from certmanager.domain.model import KeyType, Mode, RevokeWhen, Rotation
-from certmanager.domain.names import parse_duration
+from certmanager.domain.names import parse_duration, parse_issuer
 from certmanager.domain.problems import shown
 from certmanager.domain.request import Defaults
 
@@ -117,6 +117,10 @@ class Settings(BaseSettings):
     mount: str = Field("pki", description="Mount of Vault's PKI engine.")
     mode: Mode = Field(Mode.SIGN, description="`sign`: the manager makes the key; `issue`: Vault does.")
     key_type: KeyType = Field(KeyType.EC_256, description="Key type in mode `sign`.")
+    issuer: str | None = Field(
+        None,
+        description="Name or id of the mount's issuer that signs; empty: the Vault role's `issuer_ref`, or the mount's default.",
+    )
     sign_role: str = Field("pods", description="Vault role for mode `sign`.")
     issue_role: str = Field("pods-issue", description="Vault role for mode `issue`.")
     roles: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -235,6 +239,11 @@ class Settings(BaseSettings):
                 raise ValueError("must be letters, digits, '_' and '-', in parts separated by '/'")
         return value
 
+    @field_validator("issuer")
+    @classmethod
+    def _issuer(cls, value: str | None) -> str | None:
+        return parse_issuer(value) if value else None
+
     @field_validator("cluster_domain", "trust_domain")
     @classmethod
     def _domain(cls, value: str | None) -> str | None:
@@ -287,6 +296,7 @@ class Settings(BaseSettings):
             mode=self.mode,
             key_type=self.key_type,
             mount=self.mount,
+            issuer=self.issuer,
             sign_role=self.sign_role,
             issue_role=self.issue_role,
             ttl=self.ttl,

@@ -22,7 +22,7 @@ from certmanager.domain.rotation import (
     rotatable,
     secret_times,
 )
-from certmanager.domain.secret_notes import secret_name_taken, terms_of
+from certmanager.domain.secret_notes import changed_terms, secret_name_taken
 from certmanager.domain.situation import Decision, Issue, Keep, Nothing, Reject, Remove, Rotate, Situation, Wait
 from certmanager.domain.times import rfc3339
 
@@ -154,12 +154,7 @@ def request_changed(situation: Situation) -> Decision | None:
     request, secret = situation.request, situation.secret
     if secret is None or not isinstance(request, Request):
         return None
-    was = secret.annotations
-    changed = [
-        f"{name} from {shown(was[name])} to {value}"
-        for name, value in terms_of(request).items()
-        if was.get(name, value) != value
-    ]
+    changed = changed_terms(request, secret.annotations)
     if situation.bundle is not None:
         before, after = situation.bundle.leaf.names, request.names
         # With other SANs, another common name comes from a name gained or lost, which has its own rule.

@@ -266,6 +266,7 @@ class Request:
 
     `ttl` is in seconds, None for the role's own default. `renew_before` is the fraction of the lifetime (0 to 1) or the
     number of seconds that is left when the renewal is due; exactly one of the two is set.
+    `issuer` is the name or id of the mount's issuer that is to sign, None where the Vault role says it.
     `fixed_name` is True when the Secret's name came from the annotation `secret-name`: such a Secret never enters a
     Role. `selected` tells that a Service selects the pod: without one, a pod that has just come waits a moment for it.
     """
@@ -282,6 +283,7 @@ class Request:
     renew_before_fraction: float | None = None
     renew_before_seconds: int | None = None
     selected: bool = True
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _SHORTENED_POD_PART: Final = 228  # _POD_PART_LIMIT - len("-") - 10 hex digits
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _SUBDOMAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _ROLE: Final = re.compile(r"[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
+_ISSUER: Final = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,126}[A-Za-z0-9_])?", re.ASCII)
 _GENERATED: Final = re.compile(r".*-cert-[0-9a-f]{8}", re.DOTALL)
 _URI: Final = re.compile(r"[a-z][a-z0-9+.-]*:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _DURATION: Final = re.compile(r"(?:([0-9]{1,12})d)?(?:([0-9]{1,12})h)?(?:([0-9]{1,12})m)?(?:([0-9]{1,12})s)?")
@@ -137,6 +138,20 @@ def parse_role(text: str) -> str:
     """
     if not _ROLE.fullmatch(text) or len(text) > DNS_LIMIT:
         raise RuleError("must be words of letters, digits, '_' and '-', with '/' between them, at most 253 characters")
+    return text
+
+
+def parse_issuer(text: str) -> str:
+    """The name or id of an issuer in a Vault mount, as Vault allows it: it becomes one part of a URL.
+
+    Raises:
+        RuleError: anything but letters, digits, '_', '-' and '.', or one of the last two at an end.
+    """
+    if not _ISSUER.fullmatch(text):
+        rule = "must be letters, digits, '_', '-' and '.', and begin and end with a letter, a digit or '_'"
+        raise RuleError(
+            f"{rule}; at most 128 characters", "give the issuer's name or id (`vault list -detailed pki/issuers`)"
+        )
     return text
 
 

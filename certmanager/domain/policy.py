@@ -29,6 +29,7 @@ class Rule:
         namespace_labels: labels that the namespace has to carry, all of them.
         enroll: False: these namespaces get no certificates.
         mount, sign_role, issue_role: where their certificates come from.
+        issuer: name or id of the mount's issuer that signs; None: as in the settings, in the settings' own mount.
         roles: Vault roles that pods may choose beside those of the two modes; None: as in the settings.
         modes, key_types, rotations: the allowed ones; the first is the default unless the settings' own is among them.
         ttl: the default lifetime in seconds.
@@ -53,6 +54,7 @@ class Rule:
     max_ttl: int | None = None
     grants: Grants = field(default_factory=Grants)
     revoke: tuple[RevokeWhen, ...] | None = None
+    issuer: str | None = None
 
     def fits(self, namespace: str, labels: NamespaceLabels) -> bool:
         """Whether the rule is for a namespace; its labels are asked for only if everything else fits."""
@@ -72,6 +74,7 @@ class Rule:
             key_type=settings.key_type if settings.key_type in self.key_types else self.key_types[0],
             rotation=settings.rotation if settings.rotation in self.rotations else self.rotations[0],
             mount=self.mount or settings.mount,
+            issuer=self.issuer or (settings.issuer if self.mount in (None, settings.mount) else None),
             sign_role=sign_role,
             issue_role=issue_role,
             roles=further | {by_mode[mode] for mode in self.modes},

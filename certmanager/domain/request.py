@@ -130,6 +130,7 @@ def _request(asked: Annotations, names: Names, name: str, selected: bool, defaul
         renew_before_fraction=fraction,
         renew_before_seconds=asked.renew_before_seconds,
         selected=selected,
+        issuer=defaults.issuer,
     )
 
 

@@ -5,6 +5,7 @@ In the flow: decide → act → *annotations* → decide again, also after a res
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from certmanager.domain.model import MANAGED_LABEL, PREFIX, Bundle, Pod, Request, StoredSecret
@@ -15,7 +16,7 @@ from certmanager.domain.rotation import renewals
 from certmanager.domain.times import rfc3339
 
 ROLE_DEFAULT: Final = "role-default"
-"""What the annotation `ttl` of a Secret says when Vault's role decided."""
+"""What the annotation `ttl` of a Secret says when Vault's role decided; the issuer that no annotation `issuer-ref` names."""
 
 
 def terms_of(request: Request) -> dict[str, str]:
@@ -28,7 +29,20 @@ def terms_of(request: Request) -> dict[str, str]:
     }
     if request.key_type is not None:
         terms["key-type"] = str(request.key_type)
+    if request.issuer is not None:
+        terms["issuer-ref"] = request.issuer
     return terms
+
+
+def changed_terms(request: Request, was: Mapping[str, str]) -> list[str]:
+    """Which terms are not those that the annotations `was` say, each with both values.
+
+    What they lack is not held against them, but for the issuer: where none is named, the role decides.
+    """
+    asked, held = {"issuer-ref": ROLE_DEFAULT} | terms_of(request), {"issuer-ref": ROLE_DEFAULT, **was}
+    return [
+        f"{name} from {shown(held[name])} to {value}" for name, value in asked.items() if held.get(name, value) != value
+    ]
 
 
 def annotations_for(

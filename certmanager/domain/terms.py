@@ -24,6 +24,7 @@ class Defaults:
         cluster_domain: such as `cluster.local`.
         trust_domain: of SPIFFE IDs, or None when there is none.
         roles: every Vault role that a pod may name.
+        issuer: name or id of the mount's issuer that signs; None: as the Vault role says.
         limits: what the policy allows beside; without a policy everything but foreign names.
         revoke: which certificates are to be revoked before their end.
     """
@@ -40,6 +41,7 @@ class Defaults:
     trust_domain: str | None
     roles: frozenset[str]
     limits: Limits = UNLIMITED
+    issuer: str | None = None
     revoke: frozenset[RevokeWhen] = frozenset()
 
     @property

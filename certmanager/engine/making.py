@@ -36,9 +36,9 @@ class Making:
         with_the_old = self.retiring.before(pod, old)
         if request.mode is Mode.SIGN:
             key, csr = self.keys.request(request)
-            signed = self.ca.sign(request.mount, request.role, csr, request.ttl)
+            signed = self.ca.sign(request.mount, request.role, csr, request.ttl, request.issuer)
         else:
-            signed = self.ca.issue(request.mount, request.role, request.names, request.ttl)
+            signed = self.ca.issue(request.mount, request.role, request.names, request.ttl, request.issuer)
             key = signed.private_key or ""
         now = self.clock.now()
         material, bundle = self._judged(request, key, signed, now)

@@ -29,12 +29,15 @@ from certmanager.domain.trust import Trust
 class CertificateAuthority(Protocol):
     """Vault's PKI mount."""
 
-    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
-        """`POST /v1/<mount>/sign/<role>`. `csr` is PEM, `ttl` seconds or None for the role's default."""
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None, issuer: str | None = None) -> Signed:
+        """`POST /v1/<mount>/sign/<role>`. `csr` is PEM, `ttl` seconds or None for the role's default.
+
+        With an issuer (name or id) `POST /v1/<mount>/issuer/<issuer>/sign/<role>`, which passes over the role's own.
+        """
         ...
 
-    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
-        """`POST /v1/<mount>/issue/<role>`: Vault makes the key."""
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None, issuer: str | None = None) -> Signed:
+        """`POST /v1/<mount>/issue/<role>`: Vault makes the key. With an issuer as for `sign`."""
         ...
 
     def trust(self, mount: str, max_age: float = inf) -> Trust:

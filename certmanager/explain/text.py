@@ -36,6 +36,7 @@ def _lines(found: Explanation) -> Iterator[str]:
 def _request_lines(request: Request, renewal: Renewal) -> Iterator[str]:
     yield _row("common name", printable(request.names.common_name or "none: no name has at most 64 characters"))
     yield _row("role", f"{request.role} of mount {request.mount}, mode {request.mode}")
+    yield _row("issuer", request.issuer or "as the Vault role says")
     yield _row("key type", str(request.key_type or "as the Vault role says"))
     yield _row("lifetime", _span(request.ttl) if request.ttl else "as the Vault role says")
     note = f" ({UID}: the first 8 of the pod's uid)" if request.secret_name.endswith(f"-cert-{UID}") else ""
@@ -75,6 +76,7 @@ def as_dict(found: Explanation, source: str) -> dict[str, Any]:
             "keyType": request.key_type,
             "mount": request.mount,
             "role": request.role,
+            "issuer": request.issuer,
             "ttlSeconds": request.ttl,
             "secret": request.secret_name,
             "rotation": {"strategy": request.rotation, "means": renewal.means},

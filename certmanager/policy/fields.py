@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from certmanager.domain.limits import parse_dns_grant, parse_network, parse_uri_grant, parse_wildcard_grant
 from certmanager.domain.model import KeyType, Mode, RevokeWhen, Rotation
-from certmanager.domain.names import parse_duration, parse_role
+from certmanager.domain.names import parse_duration, parse_issuer, parse_role
 from certmanager.domain.problems import RuleError
 
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -65,6 +65,7 @@ SCALARS: Final[Mapping[str, Callable[[str], Any]]] = {
     "mount": parse_role,
     "sign_role": parse_role,
     "issue_role": parse_role,
+    "issuer": parse_issuer,
     "ttl": parse_duration,
     "min_ttl": parse_duration,
     "max_ttl": parse_duration,

@@ -14,8 +14,8 @@ from math import inf
 from typing import Any, Final
 
 from certmanager.domain.errors import Refused
-from certmanager.domain.problems import cut
-from certmanager.domain.trust import Issuer, Trust, state_of, trust_in, trust_of
+from certmanager.domain.problems import cut, listed
+from certmanager.domain.trust import Issuer, State, Trust, state_of, trust_in, trust_of
 from certmanager.vault import errors
 from certmanager.vault.circuit import Clock
 from certmanager.vault.errors import Call
@@ -27,6 +27,9 @@ MANY: Final = 20
 """More issuers than this are read, and it is said: each is one call, every minute."""
 MOST: Final = 100
 """More than this are not read: then the default issuer's chain counts alone."""
+
+DEFAULT: Final = "default"
+"""The mount's default issuer, by the name that Vault gives it."""
 
 Problem = tuple[str, str]
 """Reason and message."""
@@ -69,14 +72,24 @@ class Issuers:
         known = self._known.get(mount)
         return None if known is None else known.problem
 
-    def find(self, mount: str, reference: str) -> tuple[Issuer | None, bool]:
-        """The issuer of that id or name, and whether that is certain: their states may not be ours to read.
+    def objection(self, mount: str, reference: str, max_age: float = inf) -> str | None:
+        """Why the issuer of that name or id will not sign; None when it may, or when that cannot be told.
 
-        Raises `NotYet`, `Refused`.
+        Goes by what was read at most `max_age` seconds ago. Raises `NotYet`, `Refused`.
         """
-        issuers = self._get(mount, inf).issuers
-        found = next((issuer for issuer in issuers or () if reference in (issuer.id, issuer.name)), None)
-        return found, issuers is not None
+        issuers = self._get(mount, max_age).issuers
+        if issuers is None or reference == DEFAULT:
+            return None
+        found = next((issuer for issuer in issuers if reference in (issuer.id, issuer.name)), None)
+        where = f"issuer {reference} of mount {mount}"
+        if found is None:
+            known = listed([issuer.name or issuer.id for issuer in issuers])
+            return cut(f"{where} does not exist; name one of {known} (PODCERT_ISSUER, or `issuer` in the policy)")
+        if found.state is not State.ISSUING:
+            rule = "its usage must contain issuing-certificates"
+            remedy = "change that, or name another issuer (PODCERT_ISSUER, or `issuer` in the policy)"
+            return cut(f"{where} may not issue: {rule}; {remedy}")
+        return None
 
     def _get(self, mount: str, max_age: float) -> _Known:
         with self._lock:

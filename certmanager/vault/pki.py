@@ -25,19 +25,19 @@ class VaultPki:
         self._session = session
         self.issuers = issuers
 
-    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
-        """`POST /v1/<mount>/sign/<role>`. `csr` is PEM and carries the names, `ttl` seconds or None for the role's default.
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None, issuer: str | None = None) -> Signed:
+        """`POST /v1/<mount>/sign/<role>`, with an issuer `<mount>/issuer/<issuer>/sign/<role>`.
 
-        Raises `NotYet`, `Refused`.
+        `csr` is PEM and carries the names, `ttl` seconds or None for the role's default. Raises `NotYet`, `Refused`.
         """
         payload: dict[str, Any] = {"csr": csr}
-        return self._ask(Call("POST", f"{mount}/sign/{role}", mount, role), payload, ttl, with_key=False)
+        return self._ask(Call("POST", f"{_at(mount, issuer)}/sign/{role}", mount, role), payload, ttl, with_key=False)
 
-    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
-        """`POST /v1/<mount>/issue/<role>`: Vault makes the key, of the role's type, and we ask for it as PKCS#8.
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None, issuer: str | None = None) -> Signed:
+        """`POST /v1/<mount>/issue/<role>`, with an issuer as for `sign`.
 
-        All DNS names go into `alt_names` and the common name is excluded from the SANs, so that they are exactly those.
-        Raises `NotYet`, `Refused`.
+        Vault makes the key, of the role's type, and we ask for it as PKCS#8. All DNS names go into `alt_names` and the common
+        name is excluded from the SANs, so that they are exactly those. Raises `NotYet`, `Refused`.
         """
         payload: dict[str, Any] = {"private_key_format": "pkcs8", "exclude_cn_from_sans": True}
         if names.common_name is not None:
@@ -45,7 +45,7 @@ class VaultPki:
         for field, values in (("alt_names", names.dns), ("ip_sans", names.ips), ("uri_sans", names.uris)):
             if values:
                 payload[field] = ",".join(values)
-        return self._ask(Call("POST", f"{mount}/issue/{role}", mount, role), payload, ttl, with_key=True)
+        return self._ask(Call("POST", f"{_at(mount, issuer)}/issue/{role}", mount, role), payload, ttl, with_key=True)
 
     def trust(self, mount: str, max_age: float = inf) -> Trust:
         """See `Issuers.trust`."""
@@ -71,3 +71,7 @@ class VaultPki:
             chain=chain,
             private_key=text(data, "private_key", call) if with_key else None,
         )
+
+
+def _at(mount: str, issuer: str | None) -> str:
+    return mount if issuer is None else f"{mount}/issuer/{issuer}"

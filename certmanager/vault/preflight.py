@@ -7,6 +7,7 @@ changed, everybody whom it refused may go at once.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,17 +17,20 @@ import structlog
 
 from certmanager.domain import preflight
 from certmanager.domain.advice import Advice
-from certmanager.domain.errors import NotYet, Refused
+from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.domain.model import Request
 from certmanager.domain.preflight import VaultRole
 from certmanager.vault.circuit import Clock
 from certmanager.vault.errors import Call
+from certmanager.vault.issuers import Issuers
 from certmanager.vault.session import VaultSession
 
 READ_SECONDS: Final = 60.0
 """A role is read at most this often."""
 FORBIDDEN_SECONDS: Final = 300.0
 """A role that our policy does not let us read is tried again after this."""
+ISSUER_SECONDS: Final = 5.0
+"""Before an issuer is said to be unable to sign, it is read again if what is known of it is older than this."""
 FORGET_SECONDS: Final = 3600.0
 """A role that has forbidden nothing for so long is no longer read for its own sake."""
 _STEP_SECONDS: Final = 3.0
@@ -50,16 +54,24 @@ class _Known:
 class RolePreflight:
     """The engine's port `Preflight`. Safe for threads."""
 
-    def __init__(self, session: VaultSession, monotonic: Clock, on_changed: Callable[[], None]) -> None:
-        """`on_changed` fires when a role that forbade something has been changed: those who were refused may go."""
+    def __init__(
+        self, session: VaultSession, issuers: Issuers, monotonic: Clock, on_changed: Callable[[], None]
+    ) -> None:
+        """`on_changed` fires when a role that forbade something has been changed, or an issuer that could not sign: those who
+        were refused may go."""
         self._session = session
+        self._issuers = issuers
+        self._idle: set[tuple[str, str]] = set()  # mounts and issuers that could not sign
         self._now = monotonic
         self._on_changed = on_changed
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str], _Known] = {}
 
     def check(self, request: Request) -> None:
-        """Raises `Refused` (RoleForbids) with the role's field, its value and what it must be, when Vault would refuse."""
+        """Raises `Refused` when Vault would refuse: RoleForbids with the role's field, its value and what it must be, or
+        IssuerCannotSign."""
+        if request.issuer is not None:
+            self._check_issuer(request.mount, request.issuer)
         known = self._read(request.mount, request.role)
         if known.role is None:
             return
@@ -67,6 +79,15 @@ class RolePreflight:
         if problem is not None:
             known.objected = self._now()
             raise Refused("RoleForbids", problem, shared=True)
+
+    def _check_issuer(self, mount: str, issuer: str) -> None:
+        problem = self._issuers.objection(mount, issuer)
+        if problem is not None:  # it may have been made, or opened, since the issuers were read
+            problem = self._issuers.objection(mount, issuer, ISSUER_SECONDS)
+        if problem is not None:
+            with self._lock:
+                self._idle.add((mount, issuer))
+            raise Refused("IssuerCannotSign", problem, shared=True)
 
     def advice(self, request: Request) -> list[Advice]:
         """What the role, as it was last read, changes about the certificate; no call."""
@@ -76,6 +97,7 @@ class RolePreflight:
     def step(self) -> float:
         """Reads the roles that forbade something, each once a minute; returns the seconds until the next step."""
         now = self._now()
+        self._look_at_issuers()
         with self._lock:
             keys = [key for key, known in self._known.items() if known.objected is not None]
         for mount, role in keys:
@@ -85,6 +107,16 @@ class RolePreflight:
             else:
                 self._read(mount, role)
         return _STEP_SECONDS
+
+    def _look_at_issuers(self) -> None:
+        """From memory: the producers read the issuers."""
+        with self._lock:
+            idle = list(self._idle)
+        for mount, issuer in idle:
+            with contextlib.suppress(PodcertError):
+                if self._issuers.objection(mount, issuer) is None:
+                    self._idle.discard((mount, issuer))
+                    self._on_changed()
 
     def _read(self, mount: str, role: str) -> _Known:
         """The role, at most a minute old. The first reader holds up the others, a later one does not."""

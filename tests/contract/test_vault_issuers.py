@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from certmanager.domain.errors import NotYet, Refused
-from certmanager.domain.trust import State
+from certmanager.domain.model import Names
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
+from certmanager.vault.connection import Hooks
 from certmanager.vault.issuers import MANY, MOST
+from certmanager.vault.preflight import ISSUER_SECONDS
 from certmanager.x509.inspect import fingerprints
 from tests.contract.vault_server import SERVERS, FakeVault, Reply, fake_vault, recorded
+from tests.unit.domain.builders import request
 from tests.unit.vault.builders import Clock
 
 DENIED = Reply(403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
@@ -83,14 +87,70 @@ def test_usage_is_one_text_or_a_list(server: FakeVault, vault: Vault, recording:
     assert vault.pki.trust("rec").fingerprints == fingerprints(known["ca_chain"])
 
 
-def test_issuers_are_found_by_name_and_by_id(server: FakeVault, vault: Vault) -> None:
+def test_an_issuer_is_known_by_name_and_by_id_and_what_keeps_it_from_signing_is_told(
+    server: FakeVault, vault: Vault
+) -> None:
     two_issuers(server)
-    found, certain = vault.pki.issuers.find("rec", "next")
-    assert certain
-    assert found is not None
-    assert found.state is State.ISSUING
-    assert vault.pki.issuers.find("rec", found.id) == (found, True)
-    assert vault.pki.issuers.find("rec", "nonesuch") == (None, True)
+    for reference in ("next", answered("issuer-next")["issuer_id"], "default"):
+        assert vault.pki.issuers.objection("rec", reference) is None
+    closing = answered("issuer-closing")["issuer_id"]
+    assert vault.pki.issuers.objection("rec", closing) == (
+        f"issuer {closing} of mount rec may not issue: its usage must contain issuing-certificates; change that, or name "
+        "another issuer (PODCERT_ISSUER, or `issuer` in the policy)"
+    )
+    missing = vault.pki.issuers.objection("rec", "nonesuch")
+    assert missing is not None
+    assert missing.startswith("issuer nonesuch of mount rec does not exist; name one of ")
+    assert "next" in missing
+
+
+def test_a_request_for_an_issuer_that_cannot_sign_is_refused_until_it_can(
+    server: FakeVault, vault: Vault, clock: Clock
+) -> None:
+    two_issuers(server)
+    server.routes["rec/roles/pods"] = DENIED
+    following = answered("issuer-next")
+    path = f"rec/issuer/{following['issuer_id']}"
+    server.routes[path] = one(following, usage="read-only")
+    wanted = request(mount="rec", issuer="next")
+    with pytest.raises(Refused) as raised:
+        vault.preflight.check(wanted)
+    assert (raised.value.reason, raised.value.shared) == ("IssuerCannotSign", True)
+    server.routes[path] = one(following)
+    clock.now += ISSUER_SECONDS + 1
+    vault.preflight.check(wanted)
+    vault.preflight.check(replace(wanted, issuer=None))
+
+
+def test_who_was_refused_for_an_issuer_goes_as_soon_as_it_is_known_to_sign(server: FakeVault, clock: Clock) -> None:
+    freed: list[str] = []
+    found = connect(VaultConfig(server.url), TokenValue("t"), Hooks(lambda: freed.append("all")), clock)
+    two_issuers(server)
+    listed = server.routes["rec/issuers"]
+    server.routes["rec/issuers"] = Reply(200, {"data": {"keys": [answered("issuer-closing")["issuer_id"]]}})
+    with pytest.raises(Refused):
+        found.preflight.check(request(mount="rec", issuer="next"))
+    found.preflight.step()
+    assert freed == []
+    server.routes["rec/issuers"] = listed
+    found.pki.trust("rec", -1)
+    for _ in range(2):
+        found.preflight.step()
+    assert freed == ["all"]
+    found.transport.close()
+
+
+@pytest.mark.parametrize(
+    ("issuer", "path"), [(None, "rec"), ("next", "rec/issuer/next"), ("default", "rec/issuer/default")]
+)
+def test_an_issuer_that_is_named_is_asked_by_its_own_path(
+    server: FakeVault, vault: Vault, issuer: str | None, path: str
+) -> None:
+    server.routes[f"{path}/sign/pods"] = recorded(BAO, "sign")
+    server.routes[f"{path}/issue/ec"] = recorded(BAO, "issue")
+    vault.pki.sign("rec", "pods", "a CSR", None, issuer)
+    vault.pki.issue("rec", "ec", Names(dns=("a.b",)), None, issuer)
+    assert (server.count(f"{path}/sign/pods"), server.count(f"{path}/issue/ec")) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["rec/issuers", "rec/issuer/{id}"])
@@ -107,7 +167,7 @@ def test_without_the_right_only_the_default_chain_is_trusted_and_the_rights_are_
     assert problem[0] == "IssuersForbidden"
     assert '`path "rec/issuers" { capabilities = ["list"] }`' in problem[1]
     assert '`path "rec/issuer/+" { capabilities = ["read"] }`' in problem[1]
-    assert vault.pki.issuers.find("rec", "next") == (None, False)
+    assert vault.pki.issuers.objection("rec", "nonesuch") is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from certmanager.domain.errors import NotYet
+from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.supersede import superseded
 from certmanager.domain.trust import Trust
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
@@ -46,8 +46,9 @@ class Mount:
         data = made["data"]
         return data["issuer_id"], next(iter(fingerprints([data["certificate"]])))
 
-    def usage(self, issuer: str, usage: str) -> None:
-        self.write(f"issuer/{issuer}", usage=usage)
+    def usage(self, issuer: str, usage: str, name: str = "") -> None:
+        """A plain write: it sets every field, so one that is not sent is cleared, the name too."""
+        self.write(f"issuer/{issuer}", usage=usage, **({"issuer_name": name} if name else {}))
 
     def trust(self) -> Trust:
         return self.vault.pki.trust(self.path, 0)
@@ -133,11 +134,34 @@ def test_a_sealed_mount_s_issuers_stay_known(mount: Mount) -> None:
     assert mount.vault.pki.known_trust(mount.path) == known == mount.vault.pki.trust(mount.path)
 
 
-def enrolled(mount: Mount) -> tuple[Any, str]:
+def test_an_issuer_that_is_named_signs_whatever_the_default_and_the_role_are(mount: Mount) -> None:
+    _, old = mount.root()
+    new_id, new = mount.root("rotate", issuer_name="team.shop-1")
+    with pytest.raises(Refused) as raised:
+        enrolled(mount, "team.shop-1")
+    path = f"{mount.path}/issuer/team.shop-1/sign/pods"
+    assert f'path "{path}" {{ capabilities = ["update"] }}' in raised.value.message
+    text = (
+        policy_text(BootstrapPlan(mount=mount.path))
+        + f'path "{mount.path}/issuer/+/sign/pods" {{ capabilities = ["update"] }}'
+    )
+    mount.server.call("PUT", f"sys/policies/acl/{mount.path}", {"policy": text})
+    assert [enrolled(mount, issuer)[1] for issuer in ("team.shop-1", new_id, "default", None)] == [new, new, old, old]
+    mount.write("roles/pods", **ROLE, issuer_ref="team.shop-1")
+    assert [enrolled(mount, issuer)[1] for issuer in ("team.shop-1", "default", None)] == [new, old, new]
+    mount.usage(new_id, CLOSING, "team.shop-1")
+    with pytest.raises(NotYet, match="HTTP 500"):
+        enrolled(mount, "team.shop-1")
+    mount.trust()
+    with pytest.raises(Refused, match="may not issue"):
+        mount.vault.preflight.check(request(mount=mount.path, issuer="team.shop-1"))
+
+
+def enrolled(mount: Mount, issuer: str | None = None) -> tuple[Any, str]:
     """A Secret as it would be stored now, and its issuer's fingerprint."""
-    wanted = request(mount=mount.path)
+    wanted = request(mount=mount.path, issuer=issuer)
     key, csr = MAKER.request(wanted)
-    signed = mount.vault.pki.sign(mount.path, "pods", csr, 3600)
+    signed = mount.vault.pki.sign(mount.path, "pods", csr, 3600, issuer)
     _, facts = MAKER.bundle(wanted, key, signed, mount.trust().anchors, time.time())
     assert facts.issuer is not None
     return secret(bundle=facts, annotations={"issuer": facts.issuer}), facts.issuer

@@ -32,6 +32,7 @@ OUTDATED = replace(OWNED, delivery=Delivery(fetcher=True, served_serial="00:01",
 RENEWED = secret(annotations={**secret().annotations, "renewals": "1"})
 MOUNTING = replace(OWNED, delivery=Delivery(mounts=frozenset({"web-0-cert-12345678"})))
 TWO_ANCHORS = secret(bundle=bundle(anchors=frozenset({"aa", "bb"})))
+NAMED_ISSUER = secret(annotations=annotations_for(request(issuer="next"), bundle(), pod(), NOW))
 UNROLLED = request(rotation=Rotation.NONE)
 
 TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
@@ -99,6 +100,9 @@ TABLE: list[tuple[str, dict[str, Any], type, Reason]] = [
     ("another mount", {"request": request(mount="pki2")}, Issue, Reason.REQUEST_CHANGED),
     ("another key type", {"request": request(key_type=KeyType.EC_384)}, Issue, Reason.REQUEST_CHANGED),
     ("another TTL", {"request": request(ttl=60)}, Issue, Reason.REQUEST_CHANGED),
+    ("another issuer", {"request": request(issuer="next")}, Issue, Reason.REQUEST_CHANGED),
+    ("no issuer any more", {"secret": NAMED_ISSUER}, Issue, Reason.REQUEST_CHANGED),
+    ("the named issuer", {"secret": NAMED_ISSUER, "request": request(issuer="next")}, Keep, Reason.VALID),
     ("no annotations", {"secret": secret(annotations={})}, Keep, Reason.VALID),
     ("other rotation", {"request": request(rotation="none", renew_before_fraction=0.3)}, Keep, Reason.VALID),
     (

@@ -184,6 +184,24 @@ def test_what_cannot_be_a_secrets_name_is_refused(text: str) -> None:
         names.parse_secret_name(text)
 
 
+@given(st.from_regex(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,40}[A-Za-z0-9_])?", fullmatch=True))
+def test_an_issuer_is_one_part_of_the_url(text: str) -> None:
+    assert names.parse_issuer(text) == text
+    for outside in (
+        f"{text}/sign",
+        f"../{text}",
+        f".{text}",
+        f"{text}-",
+        f"{text}%2e",
+        f"{text}\n",
+        f"{text} ",
+        "",
+        "x" * 129,
+    ):
+        with pytest.raises(RuleError):
+            names.parse_issuer(outside)
+
+
 def test_a_secret_name_that_looks_generated_is_refused_because_another_pods_role_may_name_it() -> None:
     with pytest.raises(RuleError, match="generated"):
         names.parse_secret_name(names.secret_name("web-0", UID))

@@ -112,6 +112,21 @@ def test_where_no_rule_fits_a_pod_has_its_own_names_only_and_is_told_so() -> Non
 # What a rule makes of the settings
 
 
+@pytest.mark.parametrize(
+    ("rule", "issuer"),
+    [
+        ({}, "of-the-settings"),
+        ({"mount": "pki"}, "of-the-settings"),
+        ({"issuer": "own"}, "own"),
+        ({"mount": "pki-shop", "issuer": "own"}, "own"),
+        ({"mount": "pki-shop"}, None),
+    ],
+)
+def test_the_settings_issuer_is_one_of_the_settings_mount(rule: dict[str, str], issuer: str | None) -> None:
+    settings = replace(DEFAULTS, issuer="of-the-settings")
+    assert Rule("r", namespaces=("*",), **rule).apply(settings).issuer == issuer  # type: ignore[arg-type]
+
+
 def test_a_rule_says_mount_and_roles() -> None:
     rule = Rule("r", namespaces=("*",), mount="pki-shop", sign_role="shop", issue_role="shop-issue", roles=("long",))
     wanted = granted(pod(), rule)

@@ -58,14 +58,14 @@ class FakeVault:
     reads: list[float] = field(default_factory=list)
     during: Callable[[], None] = lambda: None
 
-    def sign(self, mount: str, role: str, csr: str, ttl: int | None) -> Signed:
+    def sign(self, mount: str, role: str, csr: str, ttl: int | None, issuer: str | None = None) -> Signed:
         self.signs.append(role)
         self.during()
         if self.errors:
             raise self.errors.pop(0)
         return Signed("certificate", ("root",))
 
-    def issue(self, mount: str, role: str, names: Names, ttl: int | None) -> Signed:
+    def issue(self, mount: str, role: str, names: Names, ttl: int | None, issuer: str | None = None) -> Signed:
         self.issues.append(names)
         return Signed("certificate", ("root",), private_key="vault's key")
 

@@ -101,6 +101,8 @@ def test_a_file_that_is_no_policy_is_refused(text: str, said: str) -> None:
         ("rotations: [often]", 'rotations="often"'),
         ("roles: [../sys]", 'roles="../sys": must be words of letters'),
         ("mount: pki/../sys", 'mount="pki/../sys"'),
+        ("issuer: a/b", 'issuer="a/b": must be letters, digits'),
+        ("issuer: ..", 'issuer="..": must be letters, digits'),
         ("mount: [pki]", "mount: must be text; write one value"),
         ("mount: yes", 'mount="yes": must be text; put it in quotes'),
         ("mount: null", 'mount="null": must be text'),
