@@ -89,11 +89,20 @@ class KeysFile:
         if self._file is None:
             raise ValueError("the file is not reserved")
         data = (json.dumps(to_dict(keys), indent=2) + "\n").encode()
-        _write(self._file, data)
-        os.ftruncate(self._file, len(data))
-        os.fsync(self._file)
+        problem = None
+        try:
+            _write(self._file, data)
+            os.fsync(self._file)
+            os.ftruncate(self._file, len(data))
+            os.fsync(self._file)
+        except OSError as error:
+            problem = error.strerror
         os.close(self._file)
         self._file = None
+        if problem is not None:
+            raise self._refused(
+                f"could not be written ({problem})", "look whether the keys are in it: Vault is initialised"
+            )
 
     def release(self) -> None:
         """See `KeyStore`."""

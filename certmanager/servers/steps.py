@@ -75,12 +75,12 @@ def initialise(reach: Reach, store: KeyStore, numbers: tuple[int, int], pace: Pa
     store.reserve()
     try:
         keys = seal.initialise(first.transport, *numbers, automatic=seen[0].status.automatic)
-        _put(store, keys, pace)
     except PodcertError as error:
         store.release()
-        if isinstance(error, NotYet) and error.reason == "VaultUnreachable":
+        if isinstance(error, NotYet) and error.reason in {"VaultUnreachable", "VaultAnswerUnreadable"}:
             raise NotYet(error.reason, f"{error.message}. {_LOST}") from None
         raise
+    _put(store, keys, pace)
     pace.news(first.name, f"initialised: {_count(keys, numbers)}")
     return Initialised(first.name, already=False)
 
@@ -102,13 +102,30 @@ def unseal(reach: Reach, keys: Keys, pace: Pace) -> list[Seen]:
     while True:
         seen, wanted = _round(reach, pace)
         if len(seen) >= wanted and all(each.state.unsealed for each in seen):
-            return seen
+            if _all_vote(seen, keys, pace):
+                return seen
+            pace.next("not all servers have a vote yet; they are unsealed, and Vault works")
+            continue
         answered = [each for each in seen if each.state is not State.UNREACHABLE]
         if len(answered) >= wanted and all(each.state is State.UNINITIALISED for each in answered):
             raise Refused("VaultUninitialised", "no server is initialised: run `podcert vault init` first")
         for each in seen:
             _show(each, keys, pace, shown)
         pace.next(_missing(seen, wanted))
+
+
+def _all_vote(seen: Sequence[Seen], keys: Keys, pace: Pace) -> bool:
+    """Whether Vault does without as many servers as it should; asked with the root token, while that lives."""
+    active = next((each.server for each in seen if each.state is State.ACTIVE), None)
+    if len(seen) < 2 or active is None or not keys.root_token:
+        return True
+    try:
+        tolerance = seal.failure_tolerance(active.transport, keys.root_token)
+    except NotYet:
+        return False
+    if tolerance is not None:
+        pace.news(f"{len(seen)} servers", f"{tolerance} may be away")
+    return tolerance is None or tolerance >= (len(seen) - 1) // 2
 
 
 def _show(seen: Seen, keys: Keys, pace: Pace, shown: dict[str, float]) -> None:

@@ -23,6 +23,7 @@ _STATUS: Final = Call("GET", "sys/seal-status")
 _HEALTH: Final = Call("GET", "sys/health")
 _LEADER: Final = Call("GET", "sys/leader")
 _INIT: Final = Call("POST", "sys/init")
+_AUTOPILOT: Final = Call("GET", "sys/storage/raft/autopilot/state")
 _UNSEAL: Final = Call("POST", "sys/unseal")
 
 
@@ -129,6 +130,17 @@ def unseal(transport: Transport, share: str) -> bool:
     """Shows the server one share; whether it is unsealed now. Raises `NotYet`, or `Refused` when the share is another Vault's."""
     body = _body(transport.request(_UNSEAL, None, {"key": share}), _UNSEAL)
     return body.get("sealed") is False
+
+
+def failure_tolerance(transport: Transport, token: str) -> int | None:
+    """How many servers may be away without Vault being away; None where nobody tells (other storage, a revoked token).
+
+    A server that has joined only listens for its first ten seconds, before it has a vote. Source: /sys/storage/raft/autopilot.
+    """
+    body = transport.request(_AUTOPILOT, token).json() or {}
+    data = body.get("data")
+    value = data.get("failure_tolerance") if isinstance(data, dict) else None
+    return value if isinstance(value, int) else None
 
 
 def _body(answer: Answer, call: Call) -> Mapping[str, Any]:
