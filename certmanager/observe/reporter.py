@@ -64,8 +64,9 @@ class Reporter:
     def revoked(self, subject: str, result: str, message: str) -> None:
         """A certificate was to be revoked: `revoked`, `skipped`, or why not (`failed`, `refused`, `unproven`, `dropped`)."""
         self._metrics.revoked(result)
-        say = self._log.info if result in ("revoked", "skipped") else self._log.warning
-        say(message, reason="Revocation", result=result, subject=subject)
+        level = {"unproven": "warning", "dropped": "warning", "failed": "debug", "refused": "debug"}.get(result, "info")
+        # What is tried again is told once, by whoever tries again.
+        getattr(self._log, level)(message, reason="Revocation", result=result, subject=subject)
 
     def problem(self, subject: str, reason: str, message: str) -> None:
         """Something that is no pod's, such as a Role: the administrator reads it in the log."""
