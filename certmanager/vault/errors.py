@@ -45,12 +45,16 @@ _ITEM: Final = re.compile(r"\d+ errors? occurred:\s*|\s*\*\s+")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What was asked, for messages: `path` without `/v1/`; `mount` and `role` when the call has them."""
+    """What was asked, for messages: `path` without `/v1/`; `mount` and `role` when the call has them.
+
+    `wrap`: for how long the answer is to be wrapped (`5m`), None for a plain one.
+    """
 
     method: str
     path: str
     mount: str | None = None
     role: str | None = None
+    wrap: str | None = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

@@ -188,6 +188,8 @@ class Transport:
         if payload is not None:
             # RFC 7396: Vault takes a PATCH as nothing else (415).
             headers["Content-Type"] = "application/merge-patch+json" if call.method == "PATCH" else "application/json"
+        if call.wrap is not None:
+            headers["X-Vault-Wrap-TTL"] = call.wrap
         return headers
 
 

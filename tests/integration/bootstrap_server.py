@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from certmanager.cli import main
 from tests.cluster import openbao
 from tests.cluster.openbao import DevServer
+from tests.integration import jwts
 
 WEB = "web.default.svc.cluster.local"
 
@@ -73,7 +74,16 @@ def names(answer: dict[str, Any]) -> list[str]:
     return extension.value.get_values_for_type(x509.DNSName)
 
 
-def state(server: DevServer, kubernetes: bool) -> dict[str, Any]:
+_LOGINS = {
+    "token": ("auth/token/roles/pods",),
+    "kubernetes": ("auth/kubernetes/config", "auth/kubernetes/role/podcert", "sys/auth/kubernetes/tune"),
+    "jwt": ("auth/jwt/config", "auth/jwt/role/podcert", "sys/auth/jwt/tune"),
+    "approle": ("auth/approle/role/podcert", "sys/auth/approle/tune"),
+    "cert": ("auth/cert/certs/podcert", "sys/auth/cert/tune"),
+}
+
+
+def state(server: DevServer, auth: str) -> dict[str, Any]:
     """Everything that bootstrap writes, as the server tells it, without what is made anew on each server."""
     mount = read(server, "sys/mounts")["pki/"]
     (issuer,) = read(server, "pki/issuers", "LIST")["key_info"]
@@ -81,10 +91,7 @@ def state(server: DevServer, kubernetes: bool) -> dict[str, Any]:
     public = root.public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)
     paths = ["pki/roles/pods", "pki/roles/pods-issue", "sys/policies/acl/pods", "sys/mounts/pki/tune"]
-    if kubernetes:
-        paths += ["auth/kubernetes/config", "auth/kubernetes/role/podcert", "sys/auth/kubernetes/tune"]
-    else:
-        paths.append("auth/token/roles/pods")
+    paths += _LOGINS[auth]
     found: dict[str, Any] = {path: read(server, path) for path in paths}
     found["sys/policies/acl/pods"].pop("modified", None)
     return found | {
@@ -110,6 +117,21 @@ def paste(server: DevServer, script: str, folder: Path) -> None:
     }
     done = subprocess.run(["sh", "-eu"], input=script, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def login_options(auth: str, folder: Path) -> list[str]:
+    """What each login needs beside its name, with the files for it, and what it may have."""
+    ca, token, keys = folder / "ca of kind.pem", folder / "it's a token", folder / "keys.pem"
+    ca.write_text(certificate_authority())
+    token.write_text("eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln\n")
+    keys.write_text("".join(jwts.public_pem(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)))
+    return {
+        "token": [],
+        "kubernetes": [f"--kubernetes-ca-file={ca}", f"--reviewer-token-file={token}"],
+        "jwt": [f"--jwt-public-keys-file={keys}", "--bound-subject=system:serviceaccount:a:b", "--audience=https://v"],
+        "approle": ["--secret-id-ttl=10m"],
+        "cert": [f"--client-ca-file={ca}", "--client-names=a.example.com,b.example.com"],
+    }[auth]
 
 
 def certificate_authority() -> str:

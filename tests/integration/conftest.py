@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import openbao as bao
-from tests.cluster.openbao import DevServer
+from tests.cluster import openbao as openbao_server
+from tests.cluster.openbao import DevServer, dev_server
 from tests.cluster.paths import REPOSITORY
 from tests.cluster.running import LocalCluster
 from tests.integration import fence
+from tests.integration.bootstrap_server import bootstrap
 from tests.integration.world import World
 
 _numbers = itertools.count(1)
@@ -22,8 +23,8 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def own_vault() -> Iterator[DevServer]:
     """An OpenBao that these tests may freeze and seal: nobody else uses it."""
-    bao.binary()
-    with bao.dev_server() as server:
+    openbao_server.binary()
+    with dev_server() as server:
         yield server
 
 
@@ -49,6 +50,21 @@ def shared_world(
 ) -> Iterator[World]:
     """A place for the tests of one module, whose pods do not disturb each other."""
     yield from _world(installed, own_vault, tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture
+def bao(openbao: DevServer) -> Iterator[DevServer]:
+    """An OpenBao of the test's own, empty; `openbao` skips where there is none to start."""
+    with dev_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def ready(openbao: DevServer) -> Iterator[DevServer]:
+    """An OpenBao that has been set up by `podcert bootstrap`; tests put right what they change in it."""
+    with dev_server() as server:
+        assert bootstrap(server).exit_code == 0
+        yield server
 
 
 def _world(cluster: LocalCluster, vault: DevServer, folder: Path) -> Iterator[World]:

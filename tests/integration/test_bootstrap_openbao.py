@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from certmanager.vault.bootstrap.options import METHODS
 from tests.cluster.openbao import DevServer, dev_server
 from tests.integration.bootstrap_server import (
     WEB,
     bootstrap,
-    certificate_authority,
     csr,
     last_line,
+    login_options,
     names,
     paste,
     read,
@@ -27,21 +27,6 @@ from tests.integration.bootstrap_server import (
 pytestmark = pytest.mark.cluster
 
 
-@pytest.fixture
-def bao(openbao: DevServer) -> Iterator[DevServer]:
-    """A server of its own, empty; `openbao` skips where there is none to start."""
-    with dev_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ready(openbao: DevServer) -> Iterator[DevServer]:
-    """A server that has been set up; tests put right what they change in it."""
-    with dev_server() as server:
-        assert bootstrap(server).exit_code == 0
-        yield server
-
-
 def test_the_second_run_changes_nothing_and_says_so(bao: DevServer) -> None:
     first, second = bootstrap(bao), bootstrap(bao)
     assert (first.exit_code, second.exit_code) == (0, 0)
@@ -50,24 +35,20 @@ def test_the_second_run_changes_nothing_and_says_so(bao: DevServer) -> None:
     assert all(line.startswith("ok ") for line in second.stdout.splitlines()[:-1])
 
 
-@pytest.mark.parametrize("auth", ["token", "kubernetes"])
+@pytest.mark.parametrize("auth", METHODS)
 def test_the_commands_of_a_dry_run_pasted_into_a_shell_give_the_same_state(
     bao: DevServer, auth: str, tmp_path: Path
 ) -> None:
     options = [f"--auth={auth}", "--trust-domain=example.org", "--ttl=90m", "--allow-ip-sans"]
     options.append('--root-common-name=@acme\'s "root", $HOME `CA`')
-    if auth == "kubernetes":
-        (tmp_path / "ca of kind.pem").write_text(certificate_authority())
-        (tmp_path / "it's a token").write_text("eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.c2ln\n")
-        options.append(f"--kubernetes-ca-file={tmp_path / 'ca of kind.pem'}")
-        options.append(f"--reviewer-token-file={tmp_path}/it's a token")
+    options += login_options(auth, tmp_path)
     dry = bootstrap(bao, *options, "--dry-run")
     assert dry.exit_code == 0
     assert bao.call("GET", "pki/roles/pods")[0] == 404, "a dry run wrote"
     assert bootstrap(bao, *options).exit_code == 0
     with dev_server() as other:
         paste(other, dry.stdout, tmp_path / "bin")
-        assert state(other, auth == "kubernetes") == state(bao, auth == "kubernetes")
+        assert state(other, auth) == state(bao, auth)
         again = bootstrap(other, *options)
     assert last_line(again).startswith("0 changed, ")
 

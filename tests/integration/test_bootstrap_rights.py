@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +12,19 @@ from click.testing import CliRunner
 
 from certmanager.cli import main
 from certmanager.domain.errors import NotYet
+from certmanager.vault.bootstrap.options import METHODS
 from certmanager.vault.config import VaultConfig
 from certmanager.vault.login import Grant
 from certmanager.vault.login_jwt import KubernetesLogin
 from certmanager.vault.transport import Transport
-from tests.cluster.openbao import DevServer, dev_server
+from tests.cluster.openbao import DevServer
 from tests.cluster.running import LocalCluster
 from tests.integration.bootstrap_server import (
     WEB,
     bootstrap,
-    certificate_authority,
     last_line,
     limited,
+    login_options,
     paste,
     read,
     sign,
@@ -34,21 +34,6 @@ from tests.integration.bootstrap_server import (
 NAMESPACE = "bootstrap-tests"
 DOCS = Path(__file__).parents[2] / "docs/bootstrap.md"
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def bao(openbao: DevServer) -> Iterator[DevServer]:
-    """A server of its own, empty; `openbao` skips where there is none to start."""
-    with dev_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def ready(openbao: DevServer) -> Iterator[DevServer]:
-    """A server that has been set up; tests put right what they change in it."""
-    with dev_server() as server:
-        assert bootstrap(server).exit_code == 0
-        yield server
 
 
 def test_a_token_file_gets_a_token_that_can_sign_renew_and_read_its_roles_and_nothing_else(
@@ -99,17 +84,16 @@ def test_the_dry_run_of_a_token_file_makes_one_too(ready: DevServer, tmp_path: P
     assert last_line(bootstrap(ready, "--token-file", str(file))) == "0 changed, 8 unchanged"
 
 
-@pytest.mark.parametrize("auth", ["token", "kubernetes"])
+@pytest.mark.parametrize("auth", METHODS)
 def test_the_policy_in_the_docs_is_enough(bao: DevServer, auth: str, tmp_path: Path) -> None:
     policy = re.search(r"```hcl\n(.*?)```", DOCS.read_text(), re.DOTALL)
     assert policy is not None
     token = limited(bao, "administrator", policy.group(1))
-    options = [f"--auth={auth}"]
-    if auth == "kubernetes":
-        (tmp_path / "ca.pem").write_text(certificate_authority())
-        options += ["--kubernetes-ca-file", str(tmp_path / "ca.pem")]
-    else:
+    options = [f"--auth={auth}", *login_options(auth, tmp_path)]
+    if auth == "token":
         options += ["--token-file", str(tmp_path / "token")]
+    if auth == "approle":
+        options += ["--secret-id-file", str(tmp_path / "secret-id")]
     assert bootstrap(bao, *options, token=token).exit_code == 0
     write(bao, "pki/roles/pods", allow_any_name=True)
     assert last_line(bootstrap(bao, *options, token=token)).startswith("1 changed, ")

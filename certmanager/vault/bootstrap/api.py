@@ -25,6 +25,10 @@ _REMEDIES: Final = (
         "serviceaccount/ca.crt",
         "this Vault does not run in the cluster: give its CA with --kubernetes-ca-file (and --reviewer-token-file)",
     ),
+    (
+        "error checking oidc discovery url",
+        "Vault itself must reach it and trust its certificate: give --oidc-discovery-ca-file, or --jwt-public-keys-file instead",
+    ),
     ("unsupported operation", "this server is too old to change some fields of a role: update it"),
 )
 

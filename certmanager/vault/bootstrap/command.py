@@ -78,7 +78,8 @@ class TextReport:
 
     def add(self, result: Result) -> None:
         self._results.append(result)
-        self._out(f"{self._prefix}{result.status.value:<12} {_one_line(result.name)}")
+        value = "" if result.value is None else f": {_one_line(result.value)}"
+        self._out(f"{self._prefix}{result.status.value:<12} {_one_line(result.name)}{value}")
         for difference in result.differences:
             self._out(f"{self._prefix}{'':<12}   {_one_line(str(difference))}")
         if result.command is not None and result.status is Status.WOULD_CHANGE:
@@ -119,6 +120,7 @@ def _document(result: Result) -> dict[str, Any]:
             {"field": item.field, "is": item.found, "shouldBe": item.wanted} for item in result.differences
         ],
         "command": result.command,
+        "value": result.value,
     }
 
 

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Mapping
 
 from certmanager.vault.bootstrap.compare import Value
-from certmanager.vault.bootstrap.plan import Duration
+from certmanager.vault.bootstrap.options import Duration
 
 
 def line(*words: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from certmanager.domain.names import parse_duration
 from certmanager.domain.problems import RuleError
-from certmanager.vault.bootstrap.plan import Duration
+from certmanager.vault.bootstrap.options import Duration
 
 Value = bool | int | str | Duration | tuple[str, ...]
 """A field's desired value; a tuple is a list whose order does not matter."""

@@ -11,14 +11,13 @@ from typing import Any, Final
 
 from certmanager.domain.errors import Refused
 from certmanager.vault.bootstrap import commands
-from certmanager.vault.bootstrap.compare import Difference, Value, differences, shown
-from certmanager.vault.bootstrap.plan import BootstrapPlan, Duration
+from certmanager.vault.bootstrap.auth_method import auth_method, login_token
+from certmanager.vault.bootstrap.compare import Difference, Value, differences
+from certmanager.vault.bootstrap.plan import BootstrapPlan
 from certmanager.vault.bootstrap.step import UNCHANGED, Decision, Found, Step, Write, merged, payload
 from certmanager.vault.errors import Call
 
-_AUTH: Final = Call("GET", "sys/auth")
 _KEPT: Final = ("pem_keys", "issuer", "disable_iss_validation", "disable_local_ca_jwt", "kubernetes_ca_cert")
-_LOGIN_TTL: Final = Duration(3600)
 
 
 def kubernetes_auth(plan: BootstrapPlan) -> tuple[Step, ...]:
@@ -27,38 +26,14 @@ def kubernetes_auth(plan: BootstrapPlan) -> tuple[Step, ...]:
         "bound_service_account_names": (plan.service_account,),
         "bound_service_account_namespaces": (plan.namespace,),
         "audience": plan.audience,
-        "token_policies": (plan.policy,),
-        "token_ttl": _LOGIN_TTL,  # the manager renews it, and logs in again when that ends
-        "token_no_default_policy": False,
+        **login_token(plan),
     }
-    role = merged(f"Kubernetes auth role {plan.auth_role}", f"auth/{plan.auth_mount}/role/{plan.auth_role}", wanted)
-    return (_method(plan), _configuration(plan), role)
-
-
-def _method(plan: BootstrapPlan) -> Step:
-    def decide(found: Found) -> Decision:
-        there = (found[_AUTH] or {}).get(f"{plan.auth_mount}/")
-        if there is None:
-            write = Write(
-                Call("POST", f"sys/auth/{plan.auth_mount}"),
-                {"type": "kubernetes"},
-                commands.line("auth", "enable", f"-path={plan.auth_mount}", "kubernetes"),
-                sudo=True,
-            )
-            return Decision((Difference("type", "absent", "kubernetes"),), write)
-        if there.get("type") != "kubernetes":
-            raise Refused(
-                "VaultMountTaken",
-                f"the auth method at {plan.auth_mount} is of type {shown(there.get('type'))}; it must be kubernetes: name "
-                "another path with --auth-mount",
-            )
-        return UNCHANGED
-
-    return Step(f"auth method {plan.auth_mount}", (_AUTH,), decide)
+    role = merged(f"Kubernetes auth role {plan.auth_role}", f"auth/{plan.auth_path}/role/{plan.auth_role}", wanted)
+    return (auth_method(plan), _configuration(plan), role)
 
 
 def _configuration(plan: BootstrapPlan) -> Step:
-    path = f"auth/{plan.auth_mount}/config"
+    path = f"auth/{plan.auth_path}/config"
     read = Call("GET", path)
     wanted: dict[str, Value] = {"kubernetes_host": plan.kubernetes_host}
     if plan.kubernetes_ca is not None:
@@ -81,7 +56,7 @@ def _configuration(plan: BootstrapPlan) -> Step:
             )
         return Decision(differing, _whole(plan, path, _kept(data) | wanted))
 
-    return Step(f"configuration of auth method {plan.auth_mount}", (read,), decide)
+    return Step(f"configuration of auth method {plan.auth_path}", (read,), decide)
 
 
 def _kept(data: Any) -> dict[str, Value]:

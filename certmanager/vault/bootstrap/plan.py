@@ -1,37 +1,31 @@
 """The desired state, as data: every option of `podcert bootstrap`, checked as a whole before anything is asked or written.
 
-In the flow: options → *plan* → steps → run. Values become parts of Vault paths, of a policy and of command lines, so each
-is held to a rule that makes that safe.
+In the flow: options → *plan* → steps → run. What each option may be is said in `options`; here is what they come to together.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
-from certmanager.domain.names import parse_dns_name, parse_duration, parse_role
 from certmanager.domain.problems import RuleError, shown
+from certmanager.vault.bootstrap.options import PARSERS, Duration
+
+_DAY, _THREE_DAYS, _TEN_YEARS, _FOR_EVER = (Duration(hours * 3600) for hours in (24, 72, 87600, 0))
+_ONLY_WITH: Final[Mapping[str, tuple[str, ...]]] = {
+    "token": ("token_file",),
+    "kubernetes": ("kubernetes_ca_file", "reviewer_token_file"),
+    "jwt": ("oidc_discovery_url", "oidc_discovery_ca_file", "jwt_public_keys_file", "bound_subject"),
+    "approle": ("secret_id_file", "secret_id_ttl", "wrap_ttl"),
+    "cert": ("client_ca_file", "client_names"),
+}
+"""Options that mean nothing with another login."""
 
 
 class OptionError(ValueError):
     """Options that cannot be meant; one line per option: name, value, rule, what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """A time span of whole seconds, written as Vault writes it: the largest of h, m, s that fits exactly."""
-
-    seconds: int
-
-    def __str__(self) -> str:
-        for unit, length in (("h", 3600), ("m", 60)):
-            if self.seconds and self.seconds % length == 0:
-                return f"{self.seconds // length}{unit}"
-        return f"{self.seconds}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +39,23 @@ class BootstrapPlan:
         ttl: of certificates whose request names none. `max_ttl`: no certificate gets a longer one.
         revoke: the manager may revoke certificates of the mount.
         crl_url: Vault's address as peers reach it, for the CRL and OCSP addresses in certificates; None leaves those as they are.
-        auth: how the manager logs in: `token` or `kubernetes`.
+        auth: how the manager logs in: one of `options.METHODS`.
         token_file: where a token for the manager is put; only with `auth="token"`.
+        auth_mount: path of the auth method; empty: the method's own name.
         kubernetes_ca_file: the cluster's CA, for a Vault that runs outside the cluster.
         reviewer_token_file: a ServiceAccount token that may review tokens, for a Vault outside the cluster.
+        oidc_discovery_url, jwt_public_keys_file: whose JWTs are accepted; one of the two, with `auth="jwt"`.
+        bound_subject: of these JWTs; empty: the manager's ServiceAccount.
+        secret_id_file: where a secret-id is put; with `wrap_ttl` a token that wraps one.
+        secret_id_ttl: of secret-ids; zero: they do not end.
+        client_ca_file: the CA of the manager's client certificate; only with `auth="cert"`.
+        client_names: DNS names that it must be for, one of them; empty: as a Service of the manager would be called.
     """
 
     mount: str = "pki"
     root: bool = True
     root_common_name: str = "Podcert root CA"
-    root_ttl: Duration = Duration(87600 * 3600)
+    root_ttl: Duration = _TEN_YEARS
     sign_role: str = "pods"
     issue_role: str = "pods-issue"
     policy: str = "pods"
@@ -66,13 +67,13 @@ class BootstrapPlan:
     no_store: bool = False
     revoke: bool = False
     crl_url: str | None = None
-    ttl: Duration = Duration(24 * 3600)
-    max_ttl: Duration = Duration(72 * 3600)
+    ttl: Duration = _DAY
+    max_ttl: Duration = _THREE_DAYS
     auth: str = "token"
     token_role: str = "pods"  # noqa: S105 - a role's name
-    token_period: Duration = Duration(24 * 3600)
+    token_period: Duration = _DAY
     token_file: Path | None = None
-    auth_mount: str = "kubernetes"
+    auth_mount: str = ""
     auth_role: str = "podcert"
     namespace: str = "podcert"
     service_account: str = "certificate-manager"
@@ -82,6 +83,18 @@ class BootstrapPlan:
     kubernetes_ca: str | None = field(default=None, repr=False)
     reviewer_token_file: Path | None = None
     reviewer_token: str | None = field(default=None, repr=False)
+    oidc_discovery_url: str | None = None
+    oidc_discovery_ca_file: Path | None = None
+    oidc_discovery_ca: str | None = field(default=None, repr=False)
+    jwt_public_keys_file: Path | None = None
+    jwt_public_keys: tuple[str, ...] = field(default=(), repr=False)
+    bound_subject: str = ""
+    secret_id_file: Path | None = None
+    secret_id_ttl: Duration = _FOR_EVER
+    wrap_ttl: Duration | None = None
+    client_ca_file: Path | None = None
+    client_ca: str | None = field(default=None, repr=False)
+    client_names: tuple[str, ...] = ()
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -92,6 +105,21 @@ class BootstrapPlan:
     def uri_sans(self) -> tuple[str, ...]:
         """The roles' allowed_uri_sans: design §3's SPIFFE identities, nothing without a trust domain."""
         return (f"spiffe://{self.trust_domain}/ns/*/sa/*",) if self.trust_domain else ()
+
+    @property
+    def auth_path(self) -> str:
+        """Where the auth method is mounted, `auth/` left out; as the manager's own setting has it."""
+        return self.auth_mount or self.auth
+
+    @property
+    def subject(self) -> str:
+        """The `sub` of the manager's JWTs: what Kubernetes calls its ServiceAccount, unless another is named."""
+        return self.bound_subject or f"system:serviceaccount:{self.namespace}:{self.service_account}"
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """DNS names, one of which the manager's client certificate must have."""
+        return self.client_names or (f"{self.service_account}.{self.namespace}.svc.{self.cluster_domain}",)
 
 
 def from_options(options: Mapping[str, object]) -> BootstrapPlan:
@@ -109,7 +137,7 @@ def from_options(options: Mapping[str, object]) -> BootstrapPlan:
         if value is None:
             continue
         try:
-            values[name] = _PARSERS[name](value) if name in _PARSERS else value
+            values[name] = PARSERS[name](value) if name in PARSERS else value
         except RuleError as error:
             remedy = error.remedy or "give another value"
             problems.append(f'--{name.replace("_", "-")}="{shown(str(value))}": {error.rule}; {remedy}')
@@ -123,7 +151,6 @@ def from_options(options: Mapping[str, object]) -> BootstrapPlan:
 
 def _contradictions(plan: BootstrapPlan) -> list[str]:
     """Options that are right alone and wrong together."""
-    token = plan.auth == "token"
     found = (
         (
             plan.sign_role == plan.issue_role,
@@ -137,24 +164,50 @@ def _contradictions(plan: BootstrapPlan) -> list[str]:
             plan.root and plan.max_ttl.seconds > plan.root_ttl.seconds,
             f"--max-ttl={plan.max_ttl}: must be at most --root-ttl ({plan.root_ttl}); lower it",
         ),
-        (not token and plan.token_file, "--token-file: goes with --auth=token only; leave it out"),
-        (token and plan.kubernetes_ca_file, "--kubernetes-ca-file: goes with --auth=kubernetes only; leave it out"),
-        (token and plan.reviewer_token_file, "--reviewer-token-file: goes with --auth=kubernetes only; leave it out"),
+        (
+            plan.auth == "jwt" and (plan.oidc_discovery_url is None) == (plan.jwt_public_keys_file is None),
+            "--auth=jwt: needs to know whose JWTs are accepted: give --oidc-discovery-url or --jwt-public-keys-file, one of them",
+        ),
+        (
+            plan.oidc_discovery_ca_file and not plan.oidc_discovery_url,
+            "--oidc-discovery-ca-file: goes with --oidc-discovery-url only; leave it out",
+        ),
+        (
+            plan.auth == "cert" and plan.client_ca_file is None,
+            "--auth=cert: needs the CA of the manager's client certificate: give --client-ca-file",
+        ),
+        (
+            plan.wrap_ttl and not plan.secret_id_file,
+            "--wrap-ttl: goes with --secret-id-file only; leave it out",
+        ),
     )
-    return [text for wrong, text in found if wrong]
+    strange = (
+        f"--{name.replace('_', '-')}: goes with --auth={method} only; leave it out"
+        for method, names in _ONLY_WITH.items()
+        for name in names
+        if plan.auth != method and getattr(plan, name) not in (None, "", (), _FOR_EVER)
+    )
+    return [*(text for wrong, text in found if wrong), *strange]
 
 
 def _with_files(plan: BootstrapPlan) -> BootstrapPlan:
-    ca, reviewer = plan.kubernetes_ca_file, plan.reviewer_token_file
+    certificate, key = "-----BEGIN CERTIFICATE-----", "-----BEGIN PUBLIC KEY-----"
+    keys = _text(plan.jwt_public_keys_file, "--jwt-public-keys-file", key)
     return replace(
         plan,
-        kubernetes_ca=_text(ca, "--kubernetes-ca-file", "-----BEGIN CERTIFICATE-----") if ca else None,
-        reviewer_token=_text(reviewer, "--reviewer-token-file", "eyJ") if reviewer else None,
+        kubernetes_ca=_text(plan.kubernetes_ca_file, "--kubernetes-ca-file", certificate),
+        reviewer_token=_text(plan.reviewer_token_file, "--reviewer-token-file", "eyJ"),
+        oidc_discovery_ca=_text(plan.oidc_discovery_ca_file, "--oidc-discovery-ca-file", certificate),
+        # Vault reads the first key of each value only.
+        jwt_public_keys=tuple(key + part.rstrip() for part in (keys or "").split(key)[1:]),
+        client_ca=_text(plan.client_ca_file, "--client-ca-file", certificate),
     )
 
 
-def _text(path: Path, option: str, beginning: str) -> str:
-    """The file's text. The message of a wrong one does not repeat what is in it."""
+def _text(path: Path | None, option: str, beginning: str) -> str | None:
+    """The file's text, None without a file. The message of a wrong one does not repeat what is in it."""
+    if path is None:
+        return None
     try:
         text = path.read_text(encoding="ascii").strip()
     except OSError as error:
@@ -162,99 +215,11 @@ def _text(path: Path, option: str, beginning: str) -> str:
     except ValueError:
         problem = "is not ASCII text"
     else:
-        if text.startswith(beginning):
+        if "PRIVATE KEY" in text:
+            # It would be sent to Vault, and a dry run would print it.
+            problem = "holds a private key, which must not leave its place"
+        elif text.startswith(beginning):
             return text
-        problem = f"must begin with {beginning}"
+        else:
+            problem = f"must begin with {beginning}"
     raise OptionError(f'{option}="{shown(str(path))}": {problem}; name another file')
-
-
-def _duration(value: object) -> Duration:
-    return value if isinstance(value, Duration) else Duration(parse_duration(str(value)))
-
-
-def _name(value: object) -> str:
-    text = parse_role(str(value))
-    if not re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?", text):
-        raise RuleError("must be letters, digits, '_' and '-', without '/' and without '-' at its ends")
-    return text
-
-
-def _mount(value: object) -> str:
-    return parse_role(str(value).strip("/"))
-
-
-def _domain(value: object) -> str:
-    text = parse_dns_name(str(value))
-    if text.startswith("*."):
-        raise RuleError("must be a domain, not a wildcard", "leave out '*.': names below a domain are allowed")
-    return text
-
-
-def _domains(value: object) -> tuple[str, ...]:
-    """Domains, each given alone or several with commas between them; order kept, repeats dropped."""
-    parts = value if isinstance(value, list | tuple) else [value]
-    texts = [text.strip() for part in parts for text in str(part).split(",")]
-    return tuple(dict.fromkeys(_domain(text) for text in texts if text))
-
-
-def _label(value: object) -> str:
-    text = str(value)
-    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", text):
-        raise RuleError("must be a Kubernetes name: a-z, 0-9, '-' and '.', beginning and ending with a letter or digit")
-    return text
-
-
-def _common_name(value: object) -> str:
-    text = str(value)
-    if not 1 <= len(text) <= 64 or not text.isprintable() or text != text.strip() or text[0] in "-\\":
-        raise RuleError(
-            "must be 1 to 64 printable characters (RFC 5280, ub-common-name), not beginning with '-' or '\\'"
-        )
-    return text
-
-
-def _audience(value: object) -> str:
-    text = str(value)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._~:/-]{0,252}", text):
-        raise RuleError("must be an audience: letters, digits and '._~:/-', such as vault or https://vault.example.com")
-    return text
-
-
-def _host(value: object) -> str:
-    text = str(value)
-    parts = urlsplit(text)
-    if parts.scheme != "https" or not re.fullmatch(r"[A-Za-z0-9.:\[\]-]+", parts.netloc) or parts.path not in {"", "/"}:
-        raise RuleError("must be the API server's address, such as https://kubernetes.default.svc")
-    return text.rstrip("/")
-
-
-def _address(value: object) -> str:
-    text = str(value)
-    parts = urlsplit(text)
-    known = parts.scheme in {"http", "https"} and re.fullmatch(r"[A-Za-z0-9.:\[\]-]+", parts.netloc)
-    if not known or parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise RuleError("must be Vault's address as peers reach it, such as http://vault.vault.svc:8200")
-    return text.rstrip("/")
-
-
-def _auth(value: object) -> str:
-    if value not in {"token", "kubernetes"}:
-        raise RuleError("must be token or kubernetes")
-    return str(value)
-
-
-_PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
-    "mount": _mount,
-    "auth_mount": _mount,
-    **dict.fromkeys(("sign_role", "issue_role", "policy", "token_role", "auth_role"), _name),
-    **dict.fromkeys(("root_ttl", "ttl", "max_ttl", "token_period"), _duration),
-    **dict.fromkeys(("cluster_domain", "trust_domain"), _domain),
-    **dict.fromkeys(("namespace", "service_account"), _label),
-    "allowed_domains": _domains,
-    "root_common_name": _common_name,
-    "audience": _audience,
-    "kubernetes_host": _host,
-    "crl_url": _address,
-    "auth": _auth,
-    **dict.fromkeys(("token_file", "kubernetes_ca_file", "reviewer_token_file"), lambda value: Path(str(value))),
-}

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from certmanager.domain.errors import Refused
 from certmanager.vault.bootstrap.api import Admin
 from certmanager.vault.bootstrap.compare import Difference
+from certmanager.vault.bootstrap.logins import role_id
 from certmanager.vault.bootstrap.plan import BootstrapPlan
+from certmanager.vault.bootstrap.secret_id_file import SecretIdStep
 from certmanager.vault.bootstrap.step import Decision, Step
 from certmanager.vault.bootstrap.steps import steps
 from certmanager.vault.bootstrap.token_file import TokenStep
@@ -29,12 +31,13 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One step's end. `command` is the CLI's, None when nothing differs."""
+    """One step's end. `command` is the CLI's, None when nothing differs; `value` what Vault chose and somebody needs."""
 
     name: str
     status: Status
     differences: tuple[Difference, ...] = ()
     command: str | None = None
+    value: str | None = None
 
 
 def run(plan: BootstrapPlan, admin: Admin, *, dry_run: bool) -> Iterator[Result]:
@@ -46,21 +49,38 @@ def run(plan: BootstrapPlan, admin: Admin, *, dry_run: bool) -> Iterator[Result]
     """
     ordered = steps(plan)
     decided = _decide(ordered, admin)
-    token = TokenStep(plan, admin) if plan.token_file is not None else None
-    token_decision = token.decide() if token else None
+    last = _file_step(plan, admin)
+    last_decision = last.decide() if last else None
     writes = [decision.write for _, decision in decided if decision.write is not None]
     if not dry_run:
-        admin.require(writes + ([token_decision.write] if token_decision and token_decision.write else []))
+        admin.require(writes + ([last_decision.write] if last_decision and last_decision.write else []))
     for step, decision in decided:
         if decision.write is not None and not dry_run:
             admin.write(decision.write.call, decision.write.payload)
         yield _result(step.name, decision, dry_run=dry_run)
     if writes and not dry_run:
         _confirm(ordered, admin)
-    if token and token_decision:
-        if token_decision.write is not None and not dry_run:
-            token.write(token_decision.write)
-        yield _result(token.name, token_decision, dry_run=dry_run)
+    if last and last_decision:
+        if last_decision.write is not None and not dry_run:
+            last.write(last_decision.write)
+        yield _result(last.name, last_decision, dry_run=dry_run)
+    if plan.auth == "approle":
+        yield from _role_id(plan, admin)
+
+
+def _file_step(plan: BootstrapPlan, admin: Admin) -> TokenStep | SecretIdStep | None:
+    """The step that ends in a file, not in Vault."""
+    if plan.token_file is not None:
+        return TokenStep(plan, admin)
+    return SecretIdStep(plan, admin) if plan.secret_id_file is not None else None
+
+
+def _role_id(plan: BootstrapPlan, admin: Admin) -> Iterator[Result]:
+    """What the manager is told as PODCERT_AUTH_ROLE_ID; nothing when a dry run has made no role."""
+    read = role_id(plan)
+    found = (admin.read_all([read])[read] or {}).get("role_id")
+    if isinstance(found, str):
+        yield Result(f"role-id of AppRole {plan.auth_role}", Status.OK, value=found)
 
 
 def _decide(ordered: tuple[Step, ...], admin: Admin) -> list[tuple[Step, Decision]]:

@@ -6,13 +6,13 @@ the CLI's command for its write, so that what is done and what `--dry-run` print
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from certmanager.vault.bootstrap import commands
 from certmanager.vault.bootstrap.compare import Difference, Value, differences
-from certmanager.vault.bootstrap.plan import Duration
+from certmanager.vault.bootstrap.options import Duration
 from certmanager.vault.errors import Call
 
 Found = Mapping[Call, Mapping[str, Any] | None]
@@ -54,11 +54,14 @@ def payload(values: Mapping[str, Value]) -> dict[str, object]:
     return {name: str(value) if isinstance(value, Duration) else value for name, value in values.items()}
 
 
-def merged(name: str, path: str, wanted: Mapping[str, Value], *, patch: bool = False) -> Step:
+def merged(
+    name: str, path: str, wanted: Mapping[str, Value], *, patch: bool = False, always: Sequence[str] = ()
+) -> Step:
     """A thing of fields at `path`, of which only those of `wanted` are set; the others stay as they are.
 
     `patch`: whether a write replaces the whole (as with PKI roles), so that only a PATCH changes some of it. Where
-    it does not (token roles, Kubernetes auth roles) Vault itself keeps what a write does not name.
+    it does not (token roles, auth methods' roles) Vault itself keeps what a write does not name, but for the fields in
+    `always`: every write repeats them.
     """
     read = Call("GET", path)
 
@@ -70,7 +73,8 @@ def merged(name: str, path: str, wanted: Mapping[str, Value], *, patch: bool = F
         if data is None:
             write = Write(Call("POST", path), payload(wanted), commands.fields("write", path, wanted))
             return Decision(differing, write)
-        changes = {item.field: wanted[item.field] for item in differing}
+        changed = {item.field for item in differing} | set(always)
+        changes = {field: value for field, value in wanted.items() if field in changed}
         method, verb = ("PATCH", "patch") if patch else ("POST", "write")
         return Decision(differing, Write(Call(method, path), payload(changes), commands.fields(verb, path, changes)))
 

@@ -6,14 +6,16 @@ Sources: https://developer.hashicorp.com/vault/api-docs/secret/pki, /system/moun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from certmanager.domain.errors import Refused
 from certmanager.vault.bootstrap import commands
 from certmanager.vault.bootstrap.compare import Difference, Value, differences, normalised, shown
 from certmanager.vault.bootstrap.kubernetes import kubernetes_auth
-from certmanager.vault.bootstrap.plan import BootstrapPlan, Duration
+from certmanager.vault.bootstrap.logins import approle_auth, cert_auth, jwt_auth
+from certmanager.vault.bootstrap.options import Duration
+from certmanager.vault.bootstrap.plan import BootstrapPlan
 from certmanager.vault.bootstrap.step import UNCHANGED, Decision, Found, Step, Write, merged, payload
 from certmanager.vault.errors import Call
 
@@ -28,7 +30,7 @@ def steps(plan: BootstrapPlan) -> tuple[Step, ...]:
             f"role {plan.issue_role} (issue)", f"{plan.mount}/roles/{plan.issue_role}", issue_role(plan), patch=True
         ),
     )
-    login = kubernetes_auth(plan) if plan.auth == "kubernetes" else (_token_role(plan),)
+    login = _LOGINS[plan.auth](plan)
     urls = (_urls(plan),) if plan.crl_url else ()
     return (_secrets_engine(plan), _longest_ttl(plan), _root(plan), *urls, *roles, _policy(plan), *login)
 
@@ -210,6 +212,15 @@ def _token_role(plan: BootstrapPlan) -> Step:
         "token_no_default_policy": False,  # lookup-self and renew-self come with the policy `default`
     }
     return merged(f"token role {plan.token_role}", f"auth/token/roles/{plan.token_role}", wanted)
+
+
+_LOGINS: Final[Mapping[str, Callable[[BootstrapPlan], tuple[Step, ...]]]] = {
+    "token": lambda plan: (_token_role(plan),),
+    "kubernetes": kubernetes_auth,
+    "jwt": jwt_auth,
+    "approle": approle_auth,
+    "cert": cert_auth,
+}
 
 
 def _mount(found: Found, path: str) -> Mapping[str, Any] | None:

@@ -18,7 +18,7 @@ from certmanager.vault.bootstrap import (
     steps,
 )
 from certmanager.vault.bootstrap.environment import admin_token, vault_config
-from certmanager.vault.bootstrap.plan import Duration
+from certmanager.vault.bootstrap.options import Duration
 from certmanager.vault.bootstrap.step import Decision, Step
 from certmanager.vault.bootstrap.steps import policy_text
 from certmanager.vault.errors import Call
@@ -51,7 +51,14 @@ def decide(plan: BootstrapPlan, beginning: str, found: Mapping[str, Any] | None)
         ("root_common_name", "x" * 65, "1 to 64"),
         ("root_common_name", "a\nb", "printable"),
         ("kubernetes_host", "http://10.0.0.1", "must be the API server's address"),
-        ("auth", "ldap", "must be token or kubernetes"),
+        ("auth", "ldap", "must be one of token, kubernetes, jwt, approle, cert"),
+        ("oidc_discovery_url", "ftp://x", "must be the issuer's address"),
+        ("oidc_discovery_url", "https://x/.well-known/openid-configuration", "leave out /.well-known"),
+        ("oidc_discovery_url", "https://x/?a=b", "must be the issuer's address"),
+        ("bound_subject", "a b", "must be a subject"),
+        ("client_names", ("*.example.com",), "not a wildcard"),
+        ("secret_id_ttl", "soon", "must be a duration"),
+        ("wrap_ttl", "0", "longer than zero"),
         ("crl_url", "ftp://vault", "must be Vault's address"),
         ("crl_url", "http://vault/v1/pki", "must be Vault's address"),
         ("audience", "a b", "must be an audience"),
@@ -81,6 +88,17 @@ def test_all_wrong_options_are_told_at_once() -> None:
         ({"auth": "kubernetes", "token_file": "x"}, "--token-file"),
         ({"kubernetes_ca_file": "x"}, "--kubernetes-ca-file"),
         ({"reviewer_token_file": "x"}, "--reviewer-token-file"),
+        ({"auth": "jwt"}, "--oidc-discovery-url or --jwt-public-keys-file"),
+        ({"auth": "jwt", "oidc_discovery_url": "https://x", "jwt_public_keys_file": "x"}, "one of them"),
+        ({"auth": "jwt", "jwt_public_keys_file": "x", "oidc_discovery_ca_file": "x"}, "--oidc-discovery-ca-file"),
+        ({"auth": "cert"}, "give --client-ca-file"),
+        ({"auth": "approle", "wrap_ttl": "5m"}, "--wrap-ttl: goes with --secret-id-file"),
+        ({"auth": "approle", "token_file": "x"}, "--token-file: goes with --auth=token only"),
+        (
+            {"auth": "jwt", "jwt_public_keys_file": "x", "client_names": ("a.b",)},
+            "--client-names: goes with --auth=cert only",
+        ),
+        ({"secret_id_ttl": "1h"}, "--secret-id-ttl: goes with --auth=approle only"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(options: dict[str, object], words: str) -> None:

@@ -16,7 +16,7 @@ from certmanager.vault.bootstrap import (
     commands,
 )
 from certmanager.vault.bootstrap.compare import Difference, Value, differences, same, shown
-from certmanager.vault.bootstrap.plan import Duration
+from certmanager.vault.bootstrap.options import Duration
 from certmanager.vault.bootstrap.step import payload
 
 DAY = Duration(86400)
