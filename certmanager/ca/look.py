@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from certmanager.ca.cluster import Cluster
 from certmanager.domain.ca_change import Authorities, Change, Phase, change_of
-from certmanager.domain.ca_pods import Member, Standing, Verdict, judge, used_issuers
+from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
 from certmanager.domain.rotation import rotatable
 
 
@@ -19,6 +19,7 @@ class Picture:
         verdicts: of each pod, sorted by namespace and name.
         without: pods that have no certificate yet.
         notes: what could not be looked at.
+        asked: names of issuers that pods ask for, and how many pods do.
     """
 
     authorities: Authorities
@@ -27,6 +28,7 @@ class Picture:
     verdicts: tuple[Verdict, ...]
     without: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    asked: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, standing: Standing) -> tuple[Verdict, ...]:
         """The pods that stand there."""
@@ -35,7 +37,7 @@ class Picture:
     @property
     def problems(self) -> tuple[str, ...]:
         """What would break a change of the CA, with the command that mends it."""
-        return tuple(_problems(self.authorities, self.change))
+        return tuple(_problems(self.authorities, self.change, self.asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,15 @@ class Eyes:
         behind = any(verdict.standing in (Standing.WAITING, Standing.STUCK) for verdict in verdicts)
         phase = Phase.RETIRING if change.phase is Phase.SINGLE and behind else change.phase
         notes = (*pods.notes, *workloads.notes)
-        return Picture(authorities, change, phase, tuple(verdicts), tuple(sorted(pods.without)), notes)
+        without, asked = tuple(sorted(pods.without)), asked_issuers(pods.members)
+        return Picture(authorities, change, phase, tuple(verdicts), without, notes, asked)
 
 
 def _depends_on_workload(member: Member, verdict: Verdict) -> bool:
     return verdict.standing in (Standing.WAITING, Standing.STUCK) and rotatable(member.pod) and not member.pod.deleting
 
 
-def _problems(authorities: Authorities, change: Change) -> list[str]:
+def _problems(authorities: Authorities, change: Change, asked: Mapping[str, int]) -> list[str]:
     mount, default = authorities.mount, authorities.default
     found = []
     if default is None:
@@ -85,6 +88,12 @@ def _problems(authorities: Authorities, change: Change) -> list[str]:
             "issuer_ref=default"
             for role in authorities.roles_of(issuer)
         ]
+        pods = sum(count for name, count in asked.items() if name in (issuer.id, issuer.name))
+        if pods:
+            found.append(
+                f"{pods} pods ask for the issuer {issuer.label} by name, and a change of the CA closes it: name another in "
+                "PODCERT_ISSUER or in the policy's rule, or none"
+            )
     if change.phase is Phase.DISTRIBUTING and change.next is not None and not change.next.anchors:
         found.append(
             f"the chain of {change.next.label} ends in no root that Vault knows, so nobody could verify it: import its root "

@@ -6,6 +6,7 @@ files that an init container wrote stay as they are, and a mounted Secret's come
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -15,6 +16,7 @@ from certmanager.domain.advice import MOUNT_SECONDS
 from certmanager.domain.ca_change import Goal
 from certmanager.domain.model import ENROLL_LABEL, PREFIX, Pod, Rotation, StoredSecret, Workload
 from certmanager.domain.rotation import one_shot, renewals, replaces_pods, rotatable, same_serial
+from certmanager.domain.secret_notes import ROLE_DEFAULT
 from certmanager.domain.times import parse_rfc3339, rfc3339
 from certmanager.domain.workload import workload as workload_name
 
@@ -49,6 +51,12 @@ class Member:
     def issuer(self) -> str | None:
         """Fingerprint of the CA certificate that signed the leaf; None when the Secret does not say it."""
         return self.secret.annotations.get("issuer") or None
+
+    @property
+    def asked_issuer(self) -> str | None:
+        """The issuer that was asked for by name or id; None where it was the default's or the role's choice."""
+        asked = self.secret.annotations.get("issuer-ref", "")
+        return None if asked in ("", "default", ROLE_DEFAULT) else asked
 
     @property
     def current(self) -> bool:
@@ -91,9 +99,13 @@ def used_issuers(members: Sequence[Member]) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for member in members:
         if member.issuer is not None:
-            by_default = member.secret.annotations.get("issuer-ref", "default") in ("", "default")
-            found[member.issuer] = found.get(member.issuer, False) or by_default
+            found[member.issuer] = found.get(member.issuer, False) or member.asked_issuer is None
     return found
+
+
+def asked_issuers(members: Sequence[Member]) -> dict[str, int]:
+    """Names or ids of the issuers that pods' certificates were asked of, and of how many pods."""
+    return Counter(member.asked_issuer for member in members if member.asked_issuer is not None)
 
 
 def judge(member: Member, goal: Goal, now: float) -> Verdict:

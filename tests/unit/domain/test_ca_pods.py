@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from certmanager.domain.ca_change import Goal, Phase
-from certmanager.domain.ca_pods import Member, Standing, Verdict, judge, used_issuers
+from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
 from certmanager.domain.model import Delivery, Owner, Pod, StoredSecret, Workload
 from certmanager.domain.times import rfc3339
 from tests.unit.domain.builders import DAY, NOW, UID, pod
@@ -153,3 +153,14 @@ def test_a_phase_is_over_for_a_pod_when_its_leaf_is_of_the_new_issuer() -> None:
 def test_the_issuers_in_use_are_those_of_the_secrets() -> None:
     members = [Member(pod(), secret(issuer=issuer)) for issuer in ("a", "a", "b")] + [Member(pod(), secret(issuer=""))]
     assert used_issuers(members) == {"a": True, "b": True}
+
+
+def test_an_issuer_that_was_asked_for_by_name_is_told_from_the_default() -> None:
+    asked = [
+        secret(issuer="a", issuer_ref="special"),
+        secret(issuer="b", issuer_ref="role-default"),
+        secret(issuer="b"),
+    ]
+    members = [Member(pod(), one) for one in asked]
+    assert used_issuers(members) == {"a": False, "b": True}
+    assert asked_issuers(members) == {"special": 1}
