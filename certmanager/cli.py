@@ -192,7 +192,7 @@ def vault_tls(output: str, **options: Any) -> None:
 
     Asks nobody and prints no key. See docs/vault-tls.md.
     """
-    from certmanager.vault import throwaway
+    from certmanager.servers import throwaway
 
     console = throwaway.Console(click.echo, partial(click.echo, err=True), time.time)
     sys.exit(throwaway.main(throwaway.Options(as_json=output == "json", **options), console))

@@ -57,10 +57,12 @@ class Settings(BaseSettings):
     vault_cacert: Path | None = Field(
         None,
         validation_alias=_vault("VAULT_CACERT"),
-        description="PEM file of the CA that signed Vault's own certificate.",
+        description="PEM file of the CA that signed Vault's own certificate. Read again when it changes.",
     )
     vault_capath: Path | None = Field(
-        None, validation_alias=_vault("VAULT_CAPATH"), description="Directory of such PEM files."
+        None,
+        validation_alias=_vault("VAULT_CAPATH"),
+        description="Directory of such PEM files. Read again when one changes.",
     )
     vault_skip_verify: bool = Field(
         False,

@@ -20,8 +20,8 @@ import pytest
 from cryptography import x509
 
 from certmanager.domain.model import KeyType, Mode, Names, Request, Rotation
+from certmanager.servers.throwaway import Console, Options, main
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
-from certmanager.vault.throwaway import Console, Options, main
 from certmanager.x509.maker import X509KeyMaker
 from tests.cluster import addresses
 from tests.cluster.openbao import PORTS, DevServer, dev_server

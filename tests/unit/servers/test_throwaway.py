@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmanager.domain.model import Names
-from certmanager.vault.throwaway import Console, Options, main, server_names
+from certmanager.servers.throwaway import Console, Options, main, server_names
 from certmanager.x509.throwaway import throw_away
 from fetcher import verify
 
