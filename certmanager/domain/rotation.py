@@ -87,6 +87,8 @@ class CertificateFact:
         workload: the owner, `Kind/name`.
         renewal: when it is, or was, to be replaced.
         outdated: the pod's files hold it still, and its Secret a newer one.
+        mount: where it comes from.
+        issuer: SHA-256 fingerprint (hex) of the CA certificate that signed it; None for an outdated one.
     """
 
     namespace: str
@@ -96,6 +98,8 @@ class CertificateFact:
     not_after: float
     renewal: float | None
     outdated: bool = False
+    mount: str = ""
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

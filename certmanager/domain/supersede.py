@@ -10,13 +10,10 @@ from certmanager.domain.model import Bundle, StoredSecret
 from certmanager.domain.problems import listed
 from certmanager.domain.reasons import Reason
 from certmanager.domain.revocation import FINALIZER, asked, renewal_asked, revoked_already
-from certmanager.domain.trust import Trust
+from certmanager.domain.trust import Trust, short
 
 Superseded = tuple[Reason, str]
 """The reason, and a message for users."""
-
-_SHOWN = 12
-"""Digits of a fingerprint that tell two CAs apart in a message."""
 
 
 def superseded(secret: StoredSecret, trust: Trust | None) -> Superseded | None:
@@ -30,7 +27,16 @@ def superseded(secret: StoredSecret, trust: Trust | None) -> Superseded | None:
     bundle = secret.bundle
     if bundle is None:
         return None
-    return _by_request(secret, bundle.leaf.serial) or _by_trust(bundle, secret.annotations.get("issuer"), trust)
+    return _by_request(secret, bundle.leaf.serial) or _by_trust(bundle, issuer_of(secret), trust)
+
+
+def issuer_of(secret: StoredSecret) -> str | None:
+    """SHA-256 fingerprint (hex) of the CA certificate that signed the Secret's; None when that is not known.
+
+    As it was written down at the issue: of two CA certificates with one key and name, a certificate alone does not tell which
+    one signed it.
+    """
+    return secret.annotations.get("issuer") or (None if secret.bundle is None else secret.bundle.issuer)
 
 
 def _by_request(secret: StoredSecret, serial: str) -> Superseded | None:
@@ -48,24 +54,19 @@ def _by_request(secret: StoredSecret, serial: str) -> Superseded | None:
     return None
 
 
-def _by_trust(bundle: Bundle, noted: str | None, trust: Trust | None) -> Superseded | None:
-    """A set of anchors that is not Vault's, or an issuer that may not issue any more.
-
-    `noted` is the issuer as it was written down at the issue: of two CA certificates with one key and name, a certificate alone
-    does not tell which one issued it.
-    """
+def _by_trust(bundle: Bundle, issuer: str | None, trust: Trust | None) -> Superseded | None:
+    """A set of anchors that is not Vault's, or an issuer that may not issue any more."""
     if trust is None or not trust.fingerprints:
         return None
     missing, surplus = trust.fingerprints - bundle.anchors, bundle.anchors - trust.fingerprints
     if missing:
         return Reason.ANCHOR_MISSING, f"ca.crt lacks the trust anchor {_short(missing)}, which Vault has"
-    issuer = noted or bundle.issuer
-    if issuer in trust.closing:
-        return Reason.ISSUER_CLOSING, f"its issuer {_short({issuer})} may not issue any more"
+    if issuer is not None and issuer in trust.closing:
+        return Reason.ISSUER_CLOSING, f"its issuer {short(issuer)} may not issue any more"
     if surplus:
         return Reason.ANCHOR_RETIRED, f"ca.crt holds the trust anchor {_short(surplus)}, which Vault has retired"
     return None
 
 
-def _short(fingerprints: frozenset[str] | set[str]) -> str:
-    return listed([fingerprint[:_SHOWN] for fingerprint in sorted(fingerprints)])
+def _short(fingerprints: frozenset[str]) -> str:
+    return listed([short(fingerprint) for fingerprint in sorted(fingerprints)])

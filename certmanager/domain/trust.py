@@ -34,6 +34,11 @@ def state_of(usage: Collection[str]) -> State:
     return State.CLOSING if SIGNS_LISTS & set(usage) else State.RETIRED
 
 
+def short(fingerprint: str) -> str:
+    """As many digits as tell CAs apart, for messages and metrics."""
+    return fingerprint[:12]
+
+
 @dataclass(frozen=True, slots=True)
 class Trust:
     """A mount's trust anchors, and its closed issuers. Equal when Vault says the same, in whatever order.

@@ -33,6 +33,7 @@ class Making:
     def make(self, pod: Pod, request: Request, old: StoredSecret | None) -> SecretWrite:
         """A certificate for `request`, in place of the one in `old` if there is one. Raises `NotYet`, `Refused`."""
         self.preflight.check(request)
+        self.ca.trust(request.mount)  # before a certificate is made that could not be judged
         with_the_old = self.retiring.before(pod, old)
         if request.mode is Mode.SIGN:
             key, csr = self.keys.request(request)

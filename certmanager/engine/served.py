@@ -10,6 +10,7 @@ from certmanager.domain.names import secret_name
 from certmanager.domain.renewal import asked_before
 from certmanager.domain.request import Defaults
 from certmanager.domain.rotation import CertificateFact, planned, served
+from certmanager.domain.supersede import issuer_of
 from certmanager.domain.workload import workload
 from certmanager.engine.store import Store
 
@@ -42,6 +43,8 @@ def served_certificates(store: Store, defaults: Defaults) -> Iterator[Certificat
             not_after=current.not_after,
             renewal=planned(pod, secret, _renew_before(pod, defaults)),
             outdated=not current.current,
+            mount=secret.annotations.get("mount", ""),
+            issuer=issuer_of(secret) if current.current else None,
         )
 
 

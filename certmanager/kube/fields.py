@@ -57,10 +57,13 @@ def strings(item: Obj, key: str) -> dict[str, str]:
     return {sys.intern(each): value for each, value in mapping(item, key).items() if isinstance(value, str)}
 
 
+SHARED: Final = frozenset({f"{PREFIX}anchors", f"{PREFIX}issuer"})
+
+
 def own_annotations(meta: Obj) -> dict[str, str]:
-    """The annotations that are ours, without the prefix."""
+    """The annotations that are ours, without the prefix. What is the same on all Secrets is in memory once."""
     return {
-        sys.intern(key.removeprefix(PREFIX)): value
+        sys.intern(key.removeprefix(PREFIX)): sys.intern(value) if key in SHARED else value
         for key, value in strings(meta, "annotations").items()
         if key.startswith(PREFIX)
     }

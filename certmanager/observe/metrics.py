@@ -8,6 +8,7 @@ Names and units follow https://prometheus.io/docs/practices/naming/; the expirat
 
 from __future__ import annotations
 
+from collections import Counter as TallyOf
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from certmanager.domain.model import Rotation
 from certmanager.domain.rotation import CertificateFact, HeldRoll
+from certmanager.domain.trust import short
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Of `Metrics.render` (Prometheus text format)."""
@@ -216,7 +218,9 @@ class _States(Collector):
         outdated = GaugeMetricFamily(
             f"{_PREFIX}files_outdated", "1: the pod's files hold an older certificate than its Secret.", labels=labels
         )
+        by_issuer: TallyOf[tuple[str, str]] = TallyOf()
         for fact in self.sources.certificates():
+            by_issuer[fact.mount, "" if fact.issuer is None else short(fact.issuer)] += 1
             values = [fact.namespace, fact.pod, fact.workload]
             end.add_metric(values, fact.not_after)
             if fact.not_before is not None:
@@ -225,7 +229,10 @@ class _States(Collector):
                 renewal.add_metric(values, fact.renewal)
             if fact.outdated:
                 outdated.add_metric(values, 1.0)
-        yield from (end, start, renewal, outdated)
+        count = GaugeMetricFamily("podcert_certificates", "Certificates that are served.", labels=["mount", "issuer"])
+        for found, number in sorted(by_issuer.items()):
+            count.add_metric(list(found), number)
+        yield from (end, start, renewal, outdated, count)
 
     def _rotation(self) -> Iterator[Metric]:
         sources = self.sources

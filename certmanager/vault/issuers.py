@@ -139,7 +139,7 @@ class Issuers:
             data = data_of(self._ask_public(call), call)
             chain = texts(data, "ca_chain", call) or (text(data, "certificate", call),)
         except Refused as error:
-            if error.reason != "VaultRefused":
+            if error.reason not in ("VaultRefused", "VaultMountMissing"):
                 raise
             call = Call("GET", f"{mount}/cert/ca_chain", mount)  # servers before Vault 1.11 have no issuers
             chain = (text(data_of(self._ask_public(call), call), "ca_chain", call),)

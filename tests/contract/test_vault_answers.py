@@ -122,10 +122,12 @@ def test_a_mount_that_hides_its_issuer_is_asked_with_the_token(server: FakeVault
 
 
 @pytest.mark.parametrize("recording", SERVERS)
+@pytest.mark.parametrize("words", [[], ["1 error occurred:\n\t* unsupported path\n\n"]])
 def test_a_server_without_issuers_tells_its_anchors_by_the_older_path(
-    server: FakeVault, vault: Vault, recording: str
+    server: FakeVault, vault: Vault, recording: str, words: list[str]
 ) -> None:
-    server.routes["rec/issuer/default/json"] = Reply(404, {"errors": []})
+    for path in ("rec/issuers", "rec/issuer/default/json"):
+        server.routes[path] = Reply(404, {"errors": words})
     server.routes["rec/cert/ca_chain"] = recorded(recording, "cert-ca-chain")
     assert len(vault.pki.trust("rec").anchors) == 1
 

@@ -52,6 +52,7 @@ class FakeVault:
     """The port `CertificateAuthority`: counts calls; `errors` are raised first, one per call."""
 
     signs: list[str] = field(default_factory=list)
+    by: list[str | None] = field(default_factory=list)
     issues: list[Names] = field(default_factory=list)
     errors: list[Exception] = field(default_factory=list)
     known: Trust | None = None
@@ -60,6 +61,7 @@ class FakeVault:
 
     def sign(self, mount: str, role: str, csr: str, ttl: int | None, issuer: str | None = None) -> Signed:
         self.signs.append(role)
+        self.by.append(issuer)
         self.during()
         if self.errors:
             raise self.errors.pop(0)

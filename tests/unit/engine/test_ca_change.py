@@ -10,8 +10,9 @@ from certmanager.domain.errors import NotYet
 from certmanager.domain.model import Delivery, Pod
 from certmanager.domain.trust import Trust
 from certmanager.engine.making import FRESH_SECONDS
+from certmanager.engine.reconcile_pod import Policy
 from certmanager.engine.windows import parse_window
-from tests.unit.domain.builders import trust
+from tests.unit.domain.builders import DEFAULTS, trust
 from tests.unit.engine.bench import Engine
 from tests.unit.engine.builders import pod, service
 from tests.unit.engine.test_rotation import OLD, Rolled, replica
@@ -200,3 +201,30 @@ def test_a_patched_pod_is_not_rolled_before_its_certificate_is_near_its_end() ->
     engine.run(5)
     assert engine.cluster.restarts == []
     assert replica(0).annotations == {}
+
+
+def test_an_issuer_that_is_named_signs_and_another_one_means_another_certificate() -> None:
+    engine = Engine()
+    terms = {"default": DEFAULTS}
+    engine.pods._policy = Policy(lambda _namespace: terms["default"])
+    enrolled(engine, pod(annotations={"rotation": "refresh"}, delivery=SIDECAR))
+    for issuer in ("next", "next", "third", None):
+        terms["default"] = replace(DEFAULTS, issuer=issuer)
+        engine.clock.advance(60)
+        engine.intake.resync()
+        engine.run()
+    assert engine.vault.by == [None, "next", "third", None]
+
+
+def test_how_many_certificates_each_ca_has_is_counted_by_what_is_served() -> None:
+    engine = Rolled(replicas=2)
+    lone = pod("lone", uid="lone-1234", annotations={"rotation": "none"}, delivery=Delivery(fetcher=True))
+    enrolled(engine, lone)
+    [leaf] = [secret.annotations["serial"] for secret in engine.api.secrets.values() if secret.pod_name == "lone"]
+    told = Delivery(fetcher=True, served_serial=leaf, served_not_after=engine.clock.now() + 60)
+    engine.intake.pods.upsert(replace(lone, resource_version=50, delivery=told))
+    facts = {(fact.mount, fact.issuer) for fact in engine.certificates()}
+    assert facts == {("pki", "aa")}
+    engine.vault.known = PHASES[1]
+    say(engine, PHASES[1])
+    assert [fact.issuer for fact in engine.certificates() if fact.pod == "lone"] == [None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from dataclasses import replace
 
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
@@ -173,3 +174,13 @@ def test_a_bug_is_told_by_type_and_place_never_by_its_text() -> None:
     assert line["error"] == "ValueError"
     assert "test_a_bug_is_told" in line["places"][-1]
     assert samples(metrics)["podcert_bugs_total", (("type", "ValueError"),)] == 1.0
+
+
+def test_certificates_are_counted_by_mount_and_the_ca_that_signed_them() -> None:
+    one = CertificateFact("shop", "web-0", "", 100.0, 400.0, 300.0, mount="pki", issuer="0123456789abcdef")
+    facts = [one, replace(one, pod="web-1"), replace(one, issuer="fedcba9876543210"), replace(one, issuer=None)]
+    seen = samples(Metrics("1", Sources(certificates=lambda: facts)))
+    counted = {
+        dict(labels)["issuer"]: value for (name, labels), value in seen.items() if name == "podcert_certificates"
+    }
+    assert counted == {"0123456789ab": 2.0, "fedcba987654": 1.0, "": 1.0}
