@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from certmanager import __version__
+from certmanager.commands.options import renew, revoke, status
 from certmanager.domain.model import KeyType
 
 
@@ -23,6 +24,10 @@ from certmanager.domain.model import KeyType
 @click.version_option(__version__, prog_name="podcert")
 def main() -> None:
     """Short-lived TLS certificates from Vault's PKI for labelled pods."""
+
+
+for _command in (status, renew, revoke):
+    main.add_command(_command)
 
 
 @main.command()

@@ -66,6 +66,7 @@ def annotations_for(
         "not-after": rfc3339(leaf.not_after),
         "renewal-at": rfc3339(due_at(made_at, leaf.not_before, leaf.not_after, pod.uid, renew_before(request))),
         "names": ",".join((*names.dns, *names.ips, *names.uris)),
+        "rotation": str(request.rotation),
         "anchors": ",".join(sorted(bundle.anchors)),
         "issuer": bundle.issuer or "",
     }

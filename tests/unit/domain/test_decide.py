@@ -241,6 +241,7 @@ def test_the_annotations_of_a_secret_hold_all_that_is_needed_later() -> None:
         "role": "pods",
         "ttl": "3600s",
         "renewals": "0",
+        "rotation": "restart",
         "anchors": "aa",
         "issuer": "aa",
     }
