@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from certmanager.domain.errors import NotYet, Refused
+from certmanager.domain.reasons import Reason
 from certmanager.domain.supersede import superseded
 from certmanager.domain.trust import Trust
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
@@ -132,6 +133,39 @@ def test_a_sealed_mount_s_issuers_stay_known(mount: Mount) -> None:
     with mount.server.paused(), pytest.raises(NotYet):
         connect(VaultConfig(mount.server.url, read_timeout=0.3), TokenValue("x")).pki.trust(mount.path)
     assert mount.vault.pki.known_trust(mount.path) == known == mount.vault.pki.trust(mount.path)
+
+
+def test_an_intermediate_is_replaced_below_the_same_root_without_another_anchor(mount: Mount) -> None:
+    mount.write("root/generate/exported", common_name="offline", key_type="ec", ttl="8000h")
+    offline = next(iter(mount.trust().fingerprints))
+    below = Mount(mount.server, f"{mount.path}-int")
+
+    def intermediate() -> str:
+        made = below.write("intermediate/generate/internal", common_name="the intermediate", key_type="ec")["data"]
+        signed = mount.write("root/sign-intermediate", csr=made["csr"], format="pem_bundle", ttl="4000h")["data"]
+        imported = below.write("intermediate/set-signed", certificate="\n".join(signed["ca_chain"]))["data"]
+        return next(str(issuer) for issuer, key in imported["mapping"].items() if key == made["key_id"])
+
+    old = intermediate()
+    before, by_old = enrolled(below)
+    assert (below.trust().fingerprints, superseded(before, below.trust())) == (frozenset({offline}), None)
+    new = intermediate()
+    assert superseded(before, below.trust()) is None
+    below.write("config/issuers", default=new)
+    below.usage(old, CLOSING)
+    found = superseded(before, below.trust())
+    assert found is not None
+    assert found[0] is Reason.ISSUER_CLOSING
+    after, by_new = enrolled(below)
+    below.usage(old, RETIRED)
+    assert (below.trust().fingerprints, superseded(after, below.trust())) == (frozenset({offline}), None)
+    assert by_new != by_old
+    below.vault.transport.close()
+
+
+def test_a_mount_without_an_issuer_is_not_yet_in_vault_s_own_words(mount: Mount) -> None:
+    with pytest.raises(NotYet, match="Vault's words"):
+        mount.trust()
 
 
 def test_an_issuer_that_is_named_signs_whatever_the_default_and_the_role_are(mount: Mount) -> None:

@@ -16,6 +16,7 @@ rules:
   - name: shop
     namespaces: [shop]
     sign_role: shop
+    issuer: team-shop
     dns_names: ["*.shop.example.com"]
   - name: team
     namespace_labels: {team: a}
@@ -61,6 +62,7 @@ def test_the_demos_manifests_are_explained_with_names_rule_and_role(number: int,
         "client.default.svc.cluster.local",
         "its own name, as no Service selects it",
         "pods of mount pki, mode sign",
+        "issuer       as the Vault role says",
         secret,
     ):
         assert part in result.output
@@ -82,6 +84,7 @@ def test_a_granted_name_is_allowed_and_its_rule_named(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "rule shop of the policy: *.shop.example.com" in result.output
     assert "shop of mount pki" in result.output
+    assert "issuer       team-shop" in result.output
 
 
 def test_a_refused_name_gives_status_1_the_value_and_the_rule(tmp_path: Path) -> None:
