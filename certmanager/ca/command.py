@@ -133,9 +133,16 @@ def _course(options: Options) -> Course:
             )
         if key_type not in vault.KEYS:
             raise UsageError(f"the current root's key is {key_type}; choose one for the new root by --key-type")
-        return NewRoot(name, key_type, ttl or round(current.not_after - current.not_before))
+        return NewRoot(name, key_type, ttl or lifetime(current))
 
     return Course(root, options.to, options.leave_behind, _seconds("--timeout", options.timeout))
+
+
+def lifetime(issuer: Issuer) -> int:
+    """Of a successor, in seconds: whole hours, for Vault sets the beginning half a minute back, and each root would be longer
+    than the one before."""
+    seconds = round(issuer.not_after - issuer.not_before)
+    return seconds // 3600 * 3600 or seconds
 
 
 def _mount(text: str) -> str:

