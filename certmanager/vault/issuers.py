@@ -92,14 +92,20 @@ class Issuers:
         return None
 
     def _get(self, mount: str, max_age: float) -> _Known:
+        known = self._fresh(mount, max_age)
+        if known is not None:
+            return known  # nobody who is content with what is known waits for somebody's read
         with self._lock:
             reading = self._reading.setdefault(mount, threading.Lock())
         with reading:
-            began, known = self._now(), self._known.get(mount)
-            if known is None or began - known.read_at > max_age:
-                known = self._read(mount, began)
-                self._known[mount] = known
+            known = self._fresh(mount, max_age)
+            if known is None:
+                known = self._known[mount] = self._read(mount, self._now())
             return known
+
+    def _fresh(self, mount: str, max_age: float) -> _Known | None:
+        known = self._known.get(mount)
+        return None if known is None or self._now() - known.read_at > max_age else known
 
     def _read(self, mount: str, began: float) -> _Known:
         try:

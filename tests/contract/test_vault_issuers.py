@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,7 +17,7 @@ from certmanager.vault.connection import Hooks
 from certmanager.vault.issuers import MANY, MOST
 from certmanager.vault.preflight import ISSUER_SECONDS
 from certmanager.x509.inspect import fingerprints
-from tests.contract.vault_server import SERVERS, FakeVault, Reply, fake_vault, recorded
+from tests.contract.vault_server import SERVERS, FakeVault, Reply, Seen, fake_vault, recorded
 from tests.unit.domain.builders import request
 from tests.unit.vault.builders import Clock
 
@@ -191,6 +193,30 @@ def test_a_read_that_fails_changes_nothing(server: FakeVault, vault: Vault, cloc
         vault.pki.trust("rec", 60)
     assert vault.pki.known_trust("rec") == before == vault.pki.trust("rec")
     assert before.fingerprints == {old, new}
+
+
+def test_while_a_read_hangs_everybody_else_goes_by_what_is_known(server: FakeVault, vault: Vault, clock: Clock) -> None:
+    two_issuers(server)
+    known = vault.pki.trust("rec")
+    clock.now += 61
+    hanging = threading.Semaphore(0)
+
+    def hang(_seen: Seen) -> Reply:
+        hanging.release()
+        return Reply(hang=True)
+
+    def read() -> None:
+        with contextlib.suppress(NotYet):
+            vault.pki.trust("rec", 0)
+
+    server.routes["rec/issuers"] = hang
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    assert hanging.acquire(timeout=10)
+    assert vault.pki.trust("rec") == known
+    assert reader.is_alive()
+    server.ended.set()
+    reader.join(15)
 
 
 @pytest.mark.parametrize(
