@@ -20,6 +20,7 @@ from certmanager.vault.session import VaultSession
 from certmanager.vault.transport import Transport
 
 _HEALTH = Call("GET", "sys/health")
+_LEADER = Call("GET", "sys/leader")
 
 
 def _nothing() -> None:
@@ -76,11 +77,15 @@ def connect(config: VaultConfig, login: Login, hooks: Hooks | None = None, monot
     transport = Transport(config)
 
     def probe(reason: str) -> NotYet | None:
+        # By a new connection: behind one Service are several servers, and the old connections lead to one that is not well.
+        transport.reconnect()
         try:
             answer = transport.request(_HEALTH, None)
+            standby = reason == "VaultStandby" and answer.status == 429
+            leader = transport.request(_LEADER, None) if standby else None
         except NotYet as error:
             return error
-        return errors.from_health(answer, standby_is_well=reason != "VaultStandby")
+        return errors.from_health(answer, leader)
 
     heartbeat = Heartbeat(hooks.on_bug)
     circuit = Circuit(probe, monotonic, hooks.on_recovered, on_opened=heartbeat.wake)

@@ -122,15 +122,16 @@ _SHARED: Final[Mapping[int, tuple[str, str]]] = {
 }
 
 
-def from_health(answer: Answer, standby_is_well: bool = True) -> NotYet | None:
+def from_health(answer: Answer, leader: Answer | None = None) -> NotYet | None:
     """What `GET /v1/sys/health` says: None when Vault can be asked again.
 
-    A standby node forwards requests to the active one, so it is well unless requests to it failed as a standby's.
+    A standby node forwards requests to the active one, so it is well. When requests to it failed as a standby's, `leader` is its
+    answer to `GET /v1/sys/leader`: it is well once it knows of an active node.
     """
-    if answer.status in {200, 473} or (answer.status == 429 and standby_is_well):
+    if answer.status == 429 and leader is not None and not (leader.json() or {}).get("leader_address"):
+        return _away("VaultStandby", "Vault's node is a standby, and no node is active: are most of them unsealed?")
+    if answer.status in {200, 429, 473}:
         return None if answer.json() is not None else unreadable(_HEALTH, "its body is not JSON", shared=True)
-    if answer.status == 429:
-        return _away("VaultStandby", "Vault's node is a standby that does not forward: is there an active node?")
     body = answer.json()
     if answer.status == 503 and body is not None and body.get("sealed") is True:
         return _away("VaultSealed", "Vault is sealed: unseal it (`vault operator unseal`)")

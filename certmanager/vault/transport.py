@@ -76,9 +76,13 @@ class Transport:
         Returns the seconds until it wants to be called again. Files that cannot be used leave the old ones in use.
         """
         if self._tls is not None and self._tls.refresh():
-            # The old pools are left to end by themselves: a request under way still uses its connection.
-            self._pools = {}
+            self.reconnect()
         return REFRESH_SECONDS
+
+    def reconnect(self) -> None:
+        """Every request from now on gets a new connection; one that is under way keeps its own."""
+        # The old pools end by themselves with the last request that uses them.
+        self._pools = {}
 
     def _pool(self, address: str) -> urllib3.HTTPConnectionPool:
         pools = self._pools

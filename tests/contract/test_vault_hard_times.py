@@ -189,6 +189,37 @@ def test_a_redirect_is_not_followed_and_the_token_stays_here(rig: Rig) -> None:
         assert elsewhere.seen == []
 
 
+def test_a_standby_without_an_active_node_is_asked_again_until_there_is_one(rig: Rig) -> None:
+    lost = Reply(500, {"errors": ["local node not active but active cluster node not found"]})
+    rig.server.routes |= {
+        "pki/sign/pods": lost,
+        "sys/health": Reply(429, {"initialized": True, "sealed": False, "standby": True}),
+        "sys/leader": Reply(200, {"is_self": False, "leader_address": ""}),
+    }
+    assert rig.fails().reason == "VaultStandby"
+    rig.client.circuit.step()
+    assert "no node is active" in rig.fails().message
+    # The node that we reach stays a standby: it is another one that has become active.
+    rig.server.routes |= {"pki/sign/pods": GOOD, "sys/leader": Reply(200, {"leader_address": "https://vault-1:8200"})}
+    rig.clock.now += 3
+    rig.client.circuit.step()
+    rig.client.session.call(ASK)
+    assert rig.recovered == [True]
+
+
+def test_a_node_that_was_sealed_is_left_for_another_behind_the_same_address(rig: Rig) -> None:
+    """Sealed by an operator, it keeps its connections; a new one is led to a node that is ready."""
+    rig.client.session.call(ASK)
+    rig.server.routes["pki/sign/pods"] = Reply(503, {"errors": ["Vault is sealed"]})
+    assert rig.fails().reason == "VaultSealed"
+    before = rig.server.connections
+    rig.client.circuit.step()
+    assert rig.server.connections == before + 1
+    rig.server.routes["pki/sign/pods"] = GOOD
+    rig.client.session.call(ASK)
+    assert rig.server.connections == before + 1, "and the calls after the probe go by its connection"
+
+
 def test_a_connection_that_vault_closed_while_it_was_idle_is_made_anew(rig: Rig) -> None:
     rig.server.routes["pki/sign/pods"] = Reply(200, {"data": {}}, close=True)
     for _ in range(3):

@@ -64,6 +64,7 @@ class FakeVault:
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {"sys/health": Reply(200, {"initialized": True, "sealed": False})}
         self.seen: list[Seen] = []
+        self.connections = 0
         self.ended = threading.Event()
         self.closed = threading.Semaphore(0)
         self._lock = threading.Lock()
@@ -106,6 +107,10 @@ class FakeVault:
 
             def log_message(self, *_args: object) -> None:
                 """Silent: tests say what matters."""
+
+            def setup(self) -> None:
+                fake.connections += 1
+                super().setup()
 
             def finish(self) -> None:
                 super().finish()

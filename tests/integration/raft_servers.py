@@ -22,6 +22,7 @@ from tests.cluster.sandbox import Keep, Part, Sandbox
 
 CONFIG = """
 disable_mlock = true
+disable_standby_reads = true
 api_addr = "http://127.0.0.1:{port}"
 cluster_addr = "https://127.0.0.1:{cluster}"
 listener "tcp" {{

@@ -19,6 +19,8 @@ from certmanager.servers import command, steps
 from certmanager.servers.keys import KeysFile, to_dict
 from certmanager.servers.reach import look
 from certmanager.servers.steps import Pace
+from certmanager.vault import TokenValue, Vault, VaultConfig, connect
+from certmanager.vault.errors import Call
 from certmanager.vault.seal import Keys, State
 from tests.integration.raft_servers import RaftServers, raft_servers
 from tests.integration.world import eventually
@@ -137,6 +139,52 @@ def test_three_servers_join_and_one_takes_over_when_the_active_one_dies(tmp_path
         assert [each.state.unsealed for each in steps.unseal(servers, keys, told(news))] == [True] * 3
         assert f"{servers.url(active)}  unsealed, standby" in news
         assert news[-1] == "3 servers  1 may be away"
+
+
+def test_the_managers_client_signs_through_a_standby_and_goes_on_when_the_active_server_dies(tmp_path: Path) -> None:
+    store = KeysFile(tmp_path / "keys.json")
+    with raft_servers(3) as servers:
+        steps.initialise(servers, store, (1, 1), told([]))
+        keys = store.read()
+        assert keys is not None
+        steps.unseal(servers, keys, told([]))
+        active = _active(servers)
+        assert active is not None
+        one, other = (number for number in range(3) if number != active)
+        admin = servers.transport(one)
+        for path, body in SET_UP.items():
+            # Through a standby, and at once through the other one: neither answers from an old copy.
+            assert admin.request(Call("POST", path), keys.root_token, body).status < 300
+        client = connect(VaultConfig(servers.url(other)), TokenValue(keys.root_token))
+        client.start()
+        try:
+            client.session.call(ISSUE, NAME)
+            servers.kill(active)
+            failures: list[NotYet] = []
+            eventually(lambda: _issued(client, failures), 60, "a certificate from another server")
+        finally:
+            client.stop()
+        assert {error.reason for error in failures} <= {"VaultStandby", "VaultUnreachable", "VaultError"}
+        assert failures, "there was a moment without an active server"
+
+
+SET_UP: dict[str, dict[str, object]] = {
+    "sys/mounts/pki": {"type": "pki"},
+    "pki/root/generate/internal": {"common_name": "root", "key_type": "ec", "ttl": "700h"},
+    "pki/roles/pods": {"allow_any_name": True, "key_type": "ec", "ttl": "1h"},
+}
+ISSUE = Call("POST", "pki/issue/pods", "pki", "pods")
+NAME = {"common_name": "web.shop.svc"}
+
+
+def _issued(client: Vault, failures: list[NotYet]) -> bool:
+    """Anything but a `NotYet` is an error of the test: nobody would be refused for minutes because a server died."""
+    try:
+        client.session.call(ISSUE, NAME)
+    except NotYet as error:
+        failures.append(error)
+        return False
+    return True
 
 
 def test_a_server_that_is_away_is_waited_for_before_another_is_initialised(tmp_path: Path) -> None:

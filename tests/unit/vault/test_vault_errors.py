@@ -148,10 +148,13 @@ def test_health_tells_the_states_apart_and_every_bad_one_is_shared(
     assert found is None or found.shared
 
 
-def test_a_standby_is_not_well_when_requests_to_it_failed_as_a_standbys() -> None:
-    found = errors.from_health(answer(429, HEALTHY | {"standby": True}), standby_is_well=False)
-    assert found is not None
-    assert found.reason == "VaultStandby"
+def test_a_standby_that_failed_as_one_is_well_once_it_knows_of_an_active_node() -> None:
+    standby = answer(429, HEALTHY | {"standby": True})
+    for leader in (answer(200, {"leader_address": ""}), answer(503, {"errors": ["Vault is sealed"]}), answer(200, b"")):
+        found = errors.from_health(standby, leader)
+        assert found is not None
+        assert found.reason == "VaultStandby"
+    assert errors.from_health(standby, answer(200, {"leader_address": "https://vault-1:8200"})) is None
 
 
 def test_an_answers_repr_shows_no_body_and_no_header() -> None:
