@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from certmanager.commands.cluster import Cluster
-from certmanager.commands.terms import Console, Target, UsageError, cluster
+from certmanager.commands.terms import Console, Target, UsageError, cluster, told
 from certmanager.domain.errors import Conflict, PodcertError
 from certmanager.domain.model import ENROLL_LABEL, PREFIX, Pod, StoredSecret
 from certmanager.domain.pod_status import serial_served
@@ -68,13 +68,13 @@ def main(options: Options, console: Console) -> int:
                 console.out(_said(made[-1], options))
             except (_NothingToAsk, PodcertError) as error:
                 failed += 1
-                console.err(f"podcert: pod {pod.name}: {error.message if isinstance(error, PodcertError) else error}")
+                console.err(f"podcert: pod {pod.name}: {told(error) if isinstance(error, PodcertError) else error}")
         late = [] if options.wait is None else _wait(there, made, options.wait, console)
     except UsageError as error:
         console.err(f"podcert: {error}")
         return 2
     except PodcertError as error:
-        console.err(f"podcert: {error.message}")
+        console.err(f"podcert: {told(error)}")
         return 1
     return 1 if failed or late else 0
 

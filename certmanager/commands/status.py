@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from certmanager.commands.cluster import Cluster
-from certmanager.commands.terms import Console, Target, UsageError, cluster
+from certmanager.commands.terms import Console, Target, UsageError, cluster, told
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.pod_status import PodStatus, Warned, statuses
 from certmanager.domain.times import rfc3339
@@ -35,7 +35,7 @@ def main(options: Options, console: Console) -> int:
         console.err(f"podcert: {error}")
         return 2
     except PodcertError as error:
-        console.err(f"podcert: {error.message}")
+        console.err(f"podcert: {told(error)}")
         return 1
     missing = [name for name in options.pods if name not in {each.pod for each in found}]
     if options.output == "json":
@@ -58,7 +58,7 @@ def _look(there: Cluster, options: Options, console: Console) -> list[PodStatus]
     try:
         warnings = there.warnings(options.namespace)
     except PodcertError as error:
-        console.err(f"podcert: Events were not looked at: {error.message}")
+        console.err(f"podcert: Events were not looked at: {told(error)}")
     return statuses(pods, there.secrets(options.namespace), warnings, console.now())
 
 
@@ -84,7 +84,7 @@ def table(found: Sequence[PodStatus], now: float, *, wide: bool, everywhere: boo
             each.reason,
             _when(each.served_until),
             _in(each.renewal_at, now),
-            each.strategy,
+            f"{each.strategy}, in place" if each.in_place else each.strategy,
             serial,
         ]
         rows.append(row + ([each.secret, ",".join(each.names)] if wide else []))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from certmanager.commands.cluster import Cluster
+from certmanager.domain.errors import PodcertError
 from certmanager.kube.client import KubeClient
 from certmanager.kube.kubeconfig import kubeconfig
 
@@ -48,3 +49,11 @@ def cluster(target: Target, console: Console) -> Cluster:
     except ValueError as error:
         problem = str(error)
     raise UsageError(problem)
+
+
+def told(error: PodcertError) -> str:
+    """An error for who runs a command. What is forbidden is forbidden to him, whatever the manager may do."""
+    if error.reason != "KubernetesForbidden":
+        return error.message
+    what, _, _ = error.message.rpartition("; ")
+    return f"{what or error.message}; your rights do not allow it: docs/commands.md says what is needed"

@@ -16,7 +16,7 @@ from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, StoredSecret
 from certmanager.domain.names import secret_name
 from certmanager.domain.reasons import Reason
 from certmanager.domain.revocation import RENEW_NOTE, REVOKE_NOTE, REVOKED_NOTE
-from certmanager.domain.rotation import one_shot, replaces_pods, rotatable, same_serial
+from certmanager.domain.rotation import one_shot, rotatable, same_serial
 from certmanager.domain.times import parse_rfc3339
 
 SOON_SECONDS: Final = 30.0
@@ -55,6 +55,7 @@ class PodStatus:
         served_until: its end.
         renewal_at: when it is, or was, to be replaced.
         strategy: how that is done, as the pod says or as it was when the certificate was made.
+        in_place: although the strategy replaces pods, its Secret is renewed, for it has no owner that could be rolled.
         reason, message: why it is in this state.
     """
 
@@ -66,6 +67,7 @@ class PodStatus:
     served_until: float | None
     renewal_at: float | None
     strategy: str
+    in_place: bool
     state: State
     reason: str
     message: str
@@ -110,6 +112,7 @@ def status(pod: Pod, secret: StoredSecret | None, warned: Warned | None, now: fl
     outdated = secret is not None and serial != notes.get("serial", "")
     until = pod.delivery.served_not_after if outdated else parse_rfc3339(notes.get("not-after", ""))
     state, reason, message = _state(pod, secret, until, warned, now)
+    strategy = _strategy(pod, notes)
     return PodStatus(
         namespace=pod.namespace,
         pod=pod.name,
@@ -118,7 +121,8 @@ def status(pod: Pod, secret: StoredSecret | None, warned: Warned | None, now: fl
         serial=serial,
         served_until=until,
         renewal_at=None if outdated else parse_rfc3339(notes.get("renewal-at", "")),
-        strategy=_strategy(pod, notes),
+        strategy=strategy,
+        in_place=strategy in (Rotation.RESTART, Rotation.EVICT) and not rotatable(pod),
         state=state,
         reason=reason,
         message=message,
@@ -186,8 +190,4 @@ def _strategy(pod: Pod, notes: Mapping[str, str]) -> str:
     asked, _problems = parse_annotations(
         {"rotation": pod.annotations["rotation"]} if "rotation" in pod.annotations else {}
     )
-    strategy = str(asked.rotation or notes.get("rotation", ""))
-    known = {each.value: each for each in Rotation}.get(strategy)
-    if known is not None and replaces_pods(known) and not rotatable(pod):
-        return f"{strategy} (in place: no owner to roll)"
-    return strategy
+    return str(asked.rotation or notes.get("rotation", ""))

@@ -71,16 +71,19 @@ def test_a_line_has_what_the_secret_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("of", "strategy"),
+    ("of", "strategy", "in_place"),
     [
-        (pod(owner=OWNER, annotations={"rotation": "evict"}), "evict"),
-        (pod(owner=OWNER, annotations={"rotation": "nonsense"}), "restart"),
-        (pod(), "restart (in place: no owner to roll)"),
-        (pod(annotations={"rotation": "none"}), "none"),
+        (pod(owner=OWNER, annotations={"rotation": "evict"}), "evict", False),
+        (pod(owner=OWNER, annotations={"rotation": "nonsense"}), "restart", False),
+        (pod(), "restart", True),
+        (pod(annotations={"rotation": "none"}), "none", False),
     ],
 )
-def test_the_strategy_is_the_pods_or_the_one_that_held_when_its_certificate_was_made(of: Pod, strategy: str) -> None:
-    assert one(of, noted()).strategy == strategy
+def test_the_strategy_is_the_pods_or_the_one_that_held_when_its_certificate_was_made(
+    of: Pod, strategy: str, in_place: bool
+) -> None:
+    found = one(of, noted())
+    assert (found.strategy, found.in_place) == (strategy, in_place)
 
 
 def test_a_pod_that_waits_long_without_a_word_is_worth_a_look() -> None:
