@@ -1,4 +1,4 @@
-"""docs/offline-root.md works: its commands, in order, on a real OpenBao with the manager at work; openssl judges what pods get."""
+"""docs/offline-root.md works: its commands in order, on a real OpenBao with the manager at work; openssl judges what pods get."""
 
 from __future__ import annotations
 
