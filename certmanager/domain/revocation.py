@@ -29,6 +29,9 @@ REVOKED_NOTE: Final = "revoked"
 SUPERSEDED_NOTE: Final = "superseded"
 """Annotation: the certificates that were replaced in the Secret and are not revoked yet (JSON)."""
 
+IMPOSSIBLE: Final = "RevocationImpossible"
+"""Reason of a refusal that nothing can change: it is not tried again, and keeps no Secret whose pod is gone."""
+
 MAX_OLD: Final = 8
 """Certificates that wait in one Secret. More come only while Vault issues and forbids to revoke; the one that ends first goes."""
 

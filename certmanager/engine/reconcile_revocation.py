@@ -16,6 +16,7 @@ from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, StoredSecret
 from certmanager.domain.request import Defaults, rotation_of
 from certmanager.domain.revocation import (
     FINALIZER,
+    IMPOSSIBLE,
     REVOKED_NOTE,
     SUPERSEDED_NOTE,
     OldLeaf,
@@ -177,8 +178,9 @@ class RevocationReconciler:
         secret = view.secret
         done.error = done.error or error
         result = "refused" if isinstance(error, Refused) else "failed"
-        if result == "refused" and view.pod is None and self._is_waited_for(secret):
-            # A pod that starts is not kept waiting for hours because Vault's policy forbids to revoke.
+        if result == "refused" and view.pod is None and (error.reason == IMPOSSIBLE or self._is_waited_for(secret)):
+            # What can never be done keeps no namespace from going, and a pod that starts is not kept waiting for hours because
+            # Vault's policy forbids to revoke.
             result = "dropped"
         elif target.old is not None:
             done.keep.append(target.old)

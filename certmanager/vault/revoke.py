@@ -13,6 +13,7 @@ from typing import Final
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.names import parse_role
 from certmanager.domain.problems import RuleError, shown
+from certmanager.domain.revocation import IMPOSSIBLE
 from certmanager.vault.errors import Call
 from certmanager.vault.session import VaultSession
 
@@ -51,7 +52,7 @@ class VaultRevoker:
             problem = "this Vault cannot revoke by certificate, which came with Vault 1.12"
         else:
             return
-        raise Refused("RevocationImpossible", f"nothing is revoked at {call.path}: {problem}; it is left to end")
+        raise Refused(IMPOSSIBLE, f"nothing is revoked at {call.path}: {problem}; it is left to end")
 
 
 def _checked(mount: str) -> str:
@@ -62,7 +63,7 @@ def _checked(mount: str) -> str:
     except RuleError:
         pass
     raise Refused(
-        "RevocationImpossible",
+        IMPOSSIBLE,
         f'the Secret says that its certificate comes from mount "{shown(mount)}", which no PKI can have: somebody has changed '
         "its annotation podcert.io/mount",
     )

@@ -101,6 +101,22 @@ def test_a_finalizer_of_ours_and_one_that_is_there_already_may_be_written(yard: 
     assert "NotFound" in yard.said(yard.admin, Write("GET", path))
 
 
+def test_a_secret_whose_annotation_somebody_has_changed_may_still_go(yard: Yard) -> None:
+    path = f"{CORE}/secrets/changed"
+
+    def body(*finalizers: str, owner: str = "{uid}") -> fence.Object:
+        made = certificate("changed", owner, finalizers=list(finalizers) or None)
+        made["metadata"]["annotations"]["podcert.io/pod-uid"] = "a lie"
+        return made
+
+    yard.send(yard.admin, Write("POST", f"{CORE}/secrets", body("podcert.io/revoke")))
+    assert "owned by one Pod" in yard.said(yard.manager, Write("PUT", path, body()))
+    yard.send(yard.admin, Write("DELETE", path))
+    assert "owned by one Pod" in yard.said(yard.manager, Write("PUT", path, body(owner="another")))
+    yard.send(yard.manager, Write("PUT", path, body()))
+    assert "NotFound" in yard.said(yard.admin, Write("GET", path))
+
+
 def test_an_accounts_roles_grow_shrink_and_go(yard: Yard) -> None:
     # The longest names that there can be, and more of them than one Role holds: what the rules cost is limited.
     names = [f"{number:0239d}-cert-1a2b3c4d" for number in range(NAMES_PER_ROLE + 1)]

@@ -16,7 +16,7 @@ from certmanager.domain.advice import MOUNT_SECONDS
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.model import Delivery, Owner, Pod, RevokeWhen, StoredSecret
 from certmanager.domain.names import secret_name
-from certmanager.domain.revocation import FINALIZER, HOLD_SECONDS, old_leaves
+from certmanager.domain.revocation import FINALIZER, HOLD_SECONDS, IMPOSSIBLE, old_leaves
 from certmanager.x509.possession import prove
 from tests.unit.domain.builders import DEFAULTS
 from tests.unit.engine.bench import Engine
@@ -158,13 +158,22 @@ def test_a_policy_that_forbids_it_is_told_and_nothing_hangs_for_ever() -> None:
     pod_is_deleted(made)
     made.revoker.errors = [FORBIDDEN] * 1000
     made.run()
-    made.run(seconds=700)
+    made.run(seconds=730)
     assert len(made.reporter.problems) == 2 + 1, "at once, and once each five minutes"
     assert the_secret(made).finalizers == (FINALIZER,)
     made.clock.advance(86400)
     made.run(seconds=400)
     assert made.api.secrets == {}
     assert made.reporter.revocations[-1][1] == "skipped"
+
+
+def test_what_can_never_be_revoked_keeps_no_secret_whose_pod_is_gone() -> None:
+    made = engine(RevokeWhen.DELETED)
+    pod_is_deleted(made)
+    made.revoker.errors = [Refused(IMPOSSIBLE, "somebody has changed its annotation podcert.io/mount")]
+    made.run()
+    assert made.api.secrets == {}
+    assert [each[1] for each in made.reporter.revocations] == ["dropped"]
 
 
 def test_a_manager_that_was_killed_after_the_revocation_does_it_again_and_lets_the_secret_go() -> None:
