@@ -31,6 +31,9 @@ LEAST_PAUSE: Final = 2.0
 BUSY: Final = 4.0
 """Pause between two looks, seconds, and at least so many times as long as a look takes: many pods are asked for less often."""
 
+AWAY_PAUSE: Final = 5.0
+"""Seconds between two looks while a server is away."""
+
 
 class Outcome(Enum):
     """How a run ended."""
@@ -128,21 +131,32 @@ class Driver:
             elif same >= LOOKS:
                 self._take(picture, last_steps(picture))
                 same = 0
-            elif self._course.timeout is not None and self._clock.monotonic() - began > self._course.timeout:
+            elif self._over(began):
                 return Outcome.TIMEOUT, picture
-            picture = self._again(picture)
+            found = self._again(began)
+            if found is None:
+                return Outcome.TIMEOUT, picture
+            picture = found
 
-    def _again(self, picture: Picture) -> Picture:
-        """The next look, after a pause. With a server away, the last one: it is asked again."""
-        self._clock.sleep(LEAST_PAUSE)
-        began = self._clock.monotonic()
-        try:
-            return self._eyes.look(self._course.to)
-        except NotYet as error:
-            self._tell(f"{error.message}; it is tried again")
-            return picture
-        finally:
-            self._clock.sleep(max(0.0, BUSY * (self._clock.monotonic() - began) - LEAST_PAUSE))
+    def _again(self, began: float) -> Picture | None:
+        """The next look, after a pause; one that fails because a server is away is no look. None when the time is over."""
+        pause = LEAST_PAUSE
+        while True:
+            self._clock.sleep(pause)
+            looked_at = self._clock.monotonic()
+            try:
+                picture = self._eyes.look(self._course.to)
+            except NotYet as error:
+                self._tell(f"{error.message}; it is tried again")
+                if self._over(began):
+                    return None
+                pause = AWAY_PAUSE
+            else:
+                self._clock.sleep(max(0.0, BUSY * (self._clock.monotonic() - looked_at) - LEAST_PAUSE))
+                return picture
+
+    def _over(self, began: float) -> bool:
+        return self._course.timeout is not None and self._clock.monotonic() - began > self._course.timeout
 
     def _take(self, picture: Picture, steps: Sequence[Write]) -> None:
         """Sends writes, none of them before it is known that all may be sent."""

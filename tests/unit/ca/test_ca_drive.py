@@ -201,6 +201,20 @@ def test_a_server_that_is_away_for_a_while_is_waited_for_and_that_is_said_once()
     assert said.count("the API server is away; it is tried again") == 1
 
 
+def test_a_server_that_stays_away_ends_the_run_when_its_time_is_over() -> None:
+    world = World([0], pods(2), away=set(range(4, LOOKS)))
+    assert drive(world, timeout=30.0) is Outcome.TIMEOUT
+
+
+def test_a_look_that_failed_is_no_second_look() -> None:
+    world = World([0], [], away={3})
+    said: list[str] = []
+    world.follow = lambda: said.append(f"look {world.looks}")  # type: ignore[method-assign]
+    assert drive(world, said) is Outcome.DONE
+    switched = next(at for at, line in enumerate(said) if "config/issuers" in line)
+    assert sum(line.startswith("look") for line in said[:switched]) == 3, "one to begin, and two of the new issuer"
+
+
 def test_another_change_is_not_begun_while_one_is_under_way() -> None:
     world = World([0], pods(1), issuers=[issuer("1", State.CLOSING), issuer("2", State.ISSUING, default=True)])
     with pytest.raises(Refused, match="a change to 2 is under way"):
