@@ -6,24 +6,19 @@ and with them the first keys come. Order of the end: no more keys, work in hand,
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from math import inf
+from collections.abc import Mapping
 
 import structlog
 
 from certmanager import __version__
-from certmanager.domain.errors import PodcertError
-from certmanager.domain.model import Names, RevokeWhen, Signed
-from certmanager.domain.trust import Trust
+from certmanager.domain.model import RevokeWhen
 from certmanager.engine.clock import SystemClock
+from certmanager.engine.counted import Counted
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key
-from certmanager.engine.ports import CertificateAuthority
 from certmanager.engine.producers import Cas, Producers, Sources
 from certmanager.engine.queue import WorkQueue
 from certmanager.engine.reconcile_pod import PodPorts, PodReconciler, Policy
@@ -90,7 +85,7 @@ class Manager:
         namespaces = settings.namespaces or None
         reader = SecretReader()
         roles = KubeRoleStore(client, namespaces)
-        ca = Counted(self._vault.pki, self.metrics, lambda: self._vault.circuit.error is not None)
+        ca = Counted(self._vault.pki, self.metrics.vault_request, lambda: self._vault.circuit.error is not None)
         secrets, preflight = KubeSecretStore(client, reader), self._vault.preflight
         ports = PodPorts(ca, X509KeyMaker(), secrets, KubePods(client), self._reporter, preflight)
         self._policy = _policy_file(settings, self._policy_told)
@@ -192,54 +187,6 @@ class Manager:
             failing=self._workers.failing,
             policy_valid=lambda: self._policy.problem is None,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """The port `CertificateAuthority`, with every call to Vault counted by operation and result.
-
-    While `away` says so, the client answers by itself without a call, and nothing is counted.
-    """
-
-    ca: CertificateAuthority
-    metrics: metrics.Metrics
-    away: Callable[[], bool]
-
-    def sign(self, mount: str, role: str, csr: str, ttl: int | None, issuer: str | None = None) -> Signed:
-        """See `CertificateAuthority.sign`."""
-        with self._count("sign"):
-            return self.ca.sign(mount, role, csr, ttl, issuer)
-
-    def issue(self, mount: str, role: str, names: Names, ttl: int | None, issuer: str | None = None) -> Signed:
-        """See `CertificateAuthority.issue`."""
-        with self._count("issue"):
-            return self.ca.issue(mount, role, names, ttl, issuer)
-
-    def trust(self, mount: str, max_age: float = inf) -> Trust:
-        """See `CertificateAuthority.trust`; most calls are answered from memory, so they are not counted."""
-        return self.ca.trust(mount, max_age)
-
-    def known_trust(self, mount: str) -> Trust | None:
-        """See `CertificateAuthority.known_trust`."""
-        return self.ca.known_trust(mount)
-
-    def trust_problem(self, mount: str) -> tuple[str, str] | None:
-        """See `CertificateAuthority.trust_problem`."""
-        return self.ca.trust_problem(mount)
-
-    @contextlib.contextmanager
-    def _count(self, operation: str) -> Iterator[None]:
-        """Counts one call: `ok`, or the reason of the expected error that ended it."""
-        asked, status = not self.away(), "bug"
-        try:
-            yield
-            status = "ok"
-        except PodcertError as error:
-            status = error.reason
-            raise
-        finally:
-            if asked:
-                self.metrics.vault_request(operation, status)
 
 
 def run(settings: Settings) -> int:

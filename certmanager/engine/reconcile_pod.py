@@ -24,6 +24,7 @@ from certmanager.engine.keys import PodKey, RoleKey, WorkloadKey
 from certmanager.engine.making import Making
 from certmanager.engine.outcome import Outcome
 from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Preflight, Reporter, SecretStore
+from certmanager.engine.refusals import Refusals
 from certmanager.engine.retiring import Retiring
 from certmanager.engine.timers import Timers
 
@@ -83,7 +84,7 @@ class PodReconciler:
         self._policy = policy
         self.retiring = Retiring(ports.secrets, ports.reporter, clock, policy.defaults)
         self._making = Making(ports.ca, ports.keys, ports.preflight, clock, self.retiring)
-        self._refused: dict[PodKey, tuple[Request, float, Refused]] = {}
+        self._refusals = Refusals(clock, policy.refusal_seconds)
 
     @property
     def refusal_seconds(self) -> float:
@@ -98,7 +99,7 @@ class PodReconciler:
         situation = self._gather(pod)
         decision = decide.decide(situation)
         if isinstance(decision, decide.Issue) and isinstance(situation.request, Request):
-            self._check_refusal(key, situation.request)
+            self._refusals.check(key, situation.request)
             outcome = self._try_to_issue(key, pod, situation.request, situation.secret)
             if outcome is not None:
                 return outcome
@@ -107,9 +108,7 @@ class PodReconciler:
 
     def forgive(self, key: PodKey) -> None:
         """What was refused for reasons that have gone may be asked again at once. Called from any thread."""
-        refused = self._refused.get(key)
-        if refused is not None and refused[2].shared:
-            self._refused.pop(key, None)
+        self._refusals.forgive(key)
 
     def remaining(self, key: PodKey) -> float | None:
         """Seconds until the certificate in the pod's Secret ends, or None without one; for the back-off."""
@@ -153,7 +152,7 @@ class PodReconciler:
         secret = situation.secret
         match decision:
             case decide.Keep():
-                self._refused.pop(key, None)
+                self._refusals.forget(key)
                 self._clear_leftovers(pod, situation.request)
                 if decision.next_at is not None:
                     self._timers.set(key, decision.next_at, situation.now)
@@ -207,7 +206,7 @@ class PodReconciler:
 
     def _without_pod(self, key: PodKey) -> Outcome:
         self._timers.cancel(key)
-        self._refused.pop(key, None)
+        self._refusals.forget(key)
         secrets = self._store.secrets_of(key.namespace, key.name)
         if not secrets:
             return Outcome("PodGone")
@@ -241,7 +240,7 @@ class PodReconciler:
         try:
             write = self._making.make(pod, request, old)
         except Refused as refusal:
-            self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
+            self._refusals.note(key, request, refusal)
             raise
         current = self._store.pod(pod.namespace, pod.name)
         if current is None or current.uid != pod.uid or current.deleting:
@@ -258,7 +257,7 @@ class PodReconciler:
             return Outcome("SecretGone", 0.0)
         self._store.put_secret(stored)
         self._intake.add(self._intake.revocations(stored))
-        self._refused.pop(key, None)
+        self._refusals.forget(key)
         if not request.fixed_name:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
         return None
@@ -273,7 +272,7 @@ class PodReconciler:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
             return Outcome("Adopted", 0.0)
         refusal = Refused(*secret_name_taken(there))
-        self._refused[key] = (request, self._clock.monotonic() + self.refusal_seconds, refusal)
+        self._refusals.note(key, request, refusal)
         raise refusal
 
     def _settle(self, key: PodKey, pod: Pod, issued: decide.Issue) -> Outcome:
@@ -299,13 +298,3 @@ class PodReconciler:
                 self._ports.reporter.warning(pod, reason, message)
         settled = self._act(key, pod, situation, decision)
         return Outcome(issued.reason, settled.again_in)
-
-    def _check_refusal(self, key: PodKey, request: Request) -> None:
-        """The same request was refused a short while ago: asking again would only hammer Vault."""
-        before = self._refused.get(key)
-        if before is None:
-            return
-        refused, until, refusal = before
-        if refused == request and self._clock.monotonic() < until:
-            raise refusal
-        self._refused.pop(key, None)

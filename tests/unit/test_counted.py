@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from certmanager.app import Counted
 from certmanager.domain.errors import NotYet, Refused
+from certmanager.engine.counted import Counted
 from certmanager.observe.metrics import Metrics
 from tests.unit.engine.fakes import FakeVault
 
@@ -18,7 +18,7 @@ def counts(metrics: Metrics) -> dict[str, float]:
 
 
 def sign(vault: FakeVault, metrics: Metrics, *, away: bool = False) -> None:
-    Counted(vault, metrics, lambda: away).sign("pki", "pods", "csr", None)
+    Counted(vault, metrics.vault_request, lambda: away).sign("pki", "pods", "csr", None)
 
 
 def test_a_call_is_counted_by_its_result() -> None:
