@@ -54,16 +54,18 @@ class Killer:
         for pod in pods["items"]:
             for status in pod["status"].get("containerStatuses", []):
                 if "running" in status["state"]:
-                    self._kill(str(status["containerID"]).removeprefix("containerd://"))
+                    kill_container(self._cluster, str(status["containerID"]))
+                    self.kills.append(time.time())
             flags = ("--wait=false", "--grace-period=1", "--ignore-not-found")
             self._cluster.kubectl("delete", "pod", "-n", "podcert", pod["metadata"]["name"], *flags)
 
-    def _kill(self, container: str) -> None:
-        words = ["ctr", "--address", node.SOCKET, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL"]
-        done = self._cluster.exec_in_sandbox([*words, container])
-        if done.returncode != 0:
-            raise ClusterError(f"ctr tasks kill: {done.stderr.strip()}")
-        self.kills.append(time.time())
+
+def kill_container(cluster: LocalCluster, container: str) -> None:
+    """SIGKILL for a container by its id, as the kubelet tells it (`containerd://…`)."""
+    words = ["ctr", "--address", node.SOCKET, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL"]
+    done = cluster.exec_in_sandbox([*words, container.removeprefix("containerd://")])
+    if done.returncode != 0:
+        raise ClusterError(f"ctr tasks kill: {done.stderr.strip()}")
 
 
 @dataclass(frozen=True)
