@@ -184,19 +184,18 @@ def rotate(scenario: Scenario, *options: str) -> Run:
     command = [sys.executable, "-m", "certmanager", "ca", "rotate", "--timeout", "8m", *options]
     with scenario.vault() as vault:
         environment = {**os.environ, **vault, "KUBECONFIG": str(scenario.cluster.kubeconfig)}
-        process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        assert process.stdout is not None
         lines = []
-        try:
-            for line in process.stdout:
-                lines.append(line.rstrip("\n"))
-                say(f"  {lines[-1]}")
-            status = process.wait(30)
-        finally:
-            process.kill()
-            process.wait(30)
+        with subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    lines.append(line.rstrip("\n"))
+                    say(f"  {lines[-1]}")
+                status = process.wait(30)
+            finally:
+                process.kill()
     return Run(status, tuple(lines))
 
 
