@@ -18,7 +18,7 @@ from urllib.parse import quote
 from kubernetes.stream import ws_client
 from websocket import WebSocketBadStatusException
 
-from certmanager.domain.errors import PodcertError
+from certmanager.domain.errors import PodcertError, Refused
 from certmanager.kube import credentials as access
 from certmanager.kube.errors import Target, translate, unreachable
 
@@ -48,8 +48,7 @@ class Forwarder:
         try:
             found = ws_client.create_websocket(self._configuration, url, headers)  # type: ignore[no-untyped-call]
         except WebSocketBadStatusException as error:
-            body = error.resp_body if isinstance(error.resp_body, bytes) else b""
-            problem = translate(target, error.status_code, {}, body)
+            problem = _refused(target, error)
         except Exception as error:  # noqa: BLE001 - of several packages; their texts may hold a header
             problem = unreachable(target, type(error).__name__)
         else:
@@ -101,6 +100,14 @@ class Forward:
             with contextlib.suppress(OSError):
                 pod.close()
             back.join(5)
+
+
+def _refused(target: Target, error: WebSocketBadStatusException) -> PodcertError:
+    """What an answer means that is not the upgrade. A right is the person's, not the manager's."""
+    if error.status_code in {401, 403}:
+        rule = "needs get and create on pods/portforward there, which this kubeconfig does not give"
+        return Refused("KubernetesForbidden", f"cannot {target}: a port-forward {rule}; use another one (--kubeconfig)")
+    return translate(target, error.status_code, {}, error.resp_body if isinstance(error.resp_body, bytes) else b"")
 
 
 def _pump(source: Any, sink: Any) -> None:

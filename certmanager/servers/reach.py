@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
-from certmanager.domain.errors import NotYet
+from certmanager.domain.errors import NotYet, Refused
 from certmanager.kube.client import Json, KubeClient, namespaced
 from certmanager.kube.fields import mapping, mappings, metadata, number, text
 from certmanager.kube.forward import Forward, Forwarder
@@ -119,9 +119,15 @@ class PodServer:
     transport: Transport
 
     def why(self, error: NotYet) -> str:
-        """See `Server`. The address in the transport's words is of this machine, and helps nobody."""
-        if self.forward.problem is not None:
-            return self.forward.problem.message
+        """See `Server`. The address in the transport's words is of this machine, and helps nobody.
+
+        Raises `Refused` when there will never be a way.
+        """
+        problem = self.forward.problem
+        if isinstance(problem, Refused):
+            raise problem
+        if problem is not None:
+            return problem.message
         found = _TRUST.search(error.message)
         return found[0] if found else ""
 
