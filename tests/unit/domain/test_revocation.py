@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from certmanager.domain.advice import MOUNT_SECONDS
 from certmanager.domain.model import Delivery, Pod, RevokeWhen, Rotation, StoredSecret
+from certmanager.domain.reasons import Reason
 from certmanager.domain.revocation import (
     END_SECONDS,
     FINALIZER,
@@ -30,6 +31,7 @@ from certmanager.domain.revocation import (
     renewal_asked,
     retires,
 )
+from certmanager.domain.supersede import superseded
 from tests.unit.domain.builders import DAY, NOW, bundle, leaf, pod, secret
 
 BOTH = frozenset(RevokeWhen)
@@ -142,6 +144,7 @@ def test_a_pod_that_left_keeps_its_certificate_and_its_secret_goes() -> None:
     of = held((OLD,), deleting_since=NOW + 999)
     found = plan(view(of, pod=one_shot("aabb"), enrolled=False))
     assert (serials(found), found.finalizer, found.keep) == ([], False, ())
+    assert not plan(view(of, pod=one_shot("aabb"), enrolled=False, now=NOW + 9999)).carry
     assert [skip.serial for skip in found.skip] == [OLD.serial]
 
 
@@ -224,6 +227,25 @@ def test_a_request_is_for_the_certificate_that_it_names() -> None:
     assert renewal_asked(secret(annotations={"renew": OWN}))
     assert not renewal_asked(secret(annotations={"renew": "03:04"}))
     assert not renewal_asked(secret(annotations={}))
+
+
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        (secret(annotations={"revoke": OWN}), None),
+        (held(notes={"revoke": OWN}), Reason.REVOCATION_REQUESTED),
+        (held(notes={"revoke": "03:04"}), None),
+        (secret(annotations={"revoked": OWN}), Reason.REVOCATION_REQUESTED),
+        (secret(annotations={"renew": OWN}), Reason.RENEWAL_REQUESTED),
+        (secret(annotations={"renew": "03:04"}), None),
+        (held(notes={"renew": OWN, "revoke": OWN}), Reason.REVOCATION_REQUESTED),
+    ],
+)
+def test_a_request_makes_its_certificate_due_and_one_to_revoke_only_once_it_cannot_be_lost(
+    of: StoredSecret, expected: Reason | None
+) -> None:
+    found = superseded(of, None)
+    assert (None if found is None else found[0]) == expected
 
 
 def test_rotated_is_what_was_due_when_it_was_deleted() -> None:

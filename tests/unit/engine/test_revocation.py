@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from certmanager.domain.advice import MOUNT_SECONDS
 from certmanager.domain.errors import NotYet, Refused
-from certmanager.domain.model import Delivery, Owner, Pod, RevokeWhen, StoredSecret
+from certmanager.domain.model import Delivery, Material, Owner, Pod, RevokeWhen, SecretWrite, StoredSecret
 from certmanager.domain.names import secret_name
 from certmanager.domain.revocation import FINALIZER, HOLD_SECONDS, IMPOSSIBLE, old_leaves
 from certmanager.x509.possession import prove
@@ -214,6 +214,18 @@ def test_on_request_the_secret_is_renewed_first_and_the_old_certificate_revoked_
     assert len(made.revoker.revoked) == 1
     assert the_secret(made).finalizers == ()
     assert len(made.vault.signs) == 2
+
+
+def test_the_write_of_the_next_certificate_holds_the_old_one_and_what_keeps_the_secret() -> None:
+    made = engine(of=MOUNTED)
+    annotated(made, revoke="01")
+    secret, bundle = the_secret(made), the_secret(made).bundle
+    assert bundle is not None
+    write = made.pods.retiring.before(MOUNTED, secret)(SecretWrite(MOUNTED, "own", {}, Material("", "", ""), bundle))
+    assert write.finalizers == (FINALIZER,)
+    assert '"serial":"01"' in write.annotations["superseded"]
+    plain = made.pods.retiring.before(MOUNTED, None)(SecretWrite(MOUNTED, "own", {}, Material("", "", ""), bundle))
+    assert (plain.finalizers, plain.annotations) == ((), {})
 
 
 def test_at_once_means_before_the_renewal_and_once() -> None:
