@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from certmanager.domain import trust
+from certmanager.domain.problems import VALUE_LIMIT
 from certmanager.domain.trust import State
 
 USAGE: Final = {
@@ -69,8 +70,8 @@ class Issuer:
 
     @property
     def label(self) -> str:
-        """How people name it: by its name when it has one."""
-        return self.name or self.id
+        """How people name it: by its name when it has one that fits a line. Vault finds it by either."""
+        return self.name if 0 < len(self.name) <= VALUE_LIMIT else self.id
 
     @property
     def signs(self) -> bool:

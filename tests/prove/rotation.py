@@ -6,31 +6,10 @@ quarter of an hour.
 
 from __future__ import annotations
 
-import functools
-import os
-
 from certmanager.domain.advice import MOUNT_SECONDS
-from tests.cluster.local import Local
-from tests.cluster.provider import Spec
-from tests.e2e.rotating import IMAGES
-from tests.e2e.scenario import Scenario
 from tests.prove import burst, mounted, outages, refusals, side_by_side
-from tests.prove.parts import Part, say
-
-START_SECONDS = 1200.0
-"""For the cluster: the first time, Kubernetes is built."""
-
-
-@functools.cache
-def scenario() -> Scenario:
-    """Podcert on a cluster with a node."""
-    say("a real cluster from parts, with Vault and Podcert")
-    cluster = Local().up(Spec(f"prove-{os.getpid()}", images=IMAGES, quiet=True))
-    made = Scenario(cluster, say)
-    made.deploy_vault()
-    made.deploy_manager()
-    return made
-
+from tests.prove.node import START_SECONDS, scenario
+from tests.prove.parts import Part
 
 START = Part(START_SECONDS, lambda: {"start": side_by_side.started(scenario())})
 SIDE_BY_SIDE = Part(480, lambda: side_by_side.run(scenario()))

@@ -46,6 +46,10 @@ def test_the_usage_that_is_written_means_the_state_that_was_meant(state: State) 
     assert state_of(USAGE[state].split(",")) is state
 
 
+def test_an_issuer_is_called_by_its_id_when_its_name_is_too_long_for_a_line() -> None:
+    assert [replace(OLD, name=name).label for name in ("", "root-2026", "n" * 10_000)] == [OLD.id, "root-2026", OLD.id]
+
+
 def test_one_issuer_is_no_change() -> None:
     change = change_of(mount(OLD), {"old": True})
     assert (change.phase, change.next, change.goal.phase) == (Phase.SINGLE, OLD, Phase.RETIRING)
