@@ -7,7 +7,7 @@ the Secret: the finalizer keeps it from vanishing, the annotation holds what was
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from certmanager.domain.annotations import parse_annotations
@@ -71,7 +71,6 @@ class _Done:
     own_revoked: str | None = None
     own_failed: bool = False
     error: PodcertError | None = None
-    worked: list[str] = field(default_factory=list)
 
 
 class RevocationReconciler:
@@ -143,7 +142,7 @@ class RevocationReconciler:
         """Each on its own: one that Vault refuses does not keep the others. When Vault is away, the rest waits with it."""
         done = _Done(list(step.keep))
         for target in step.revoke:
-            if isinstance(done.error, NotYet) and done.error.shared:
+            if isinstance(done.error, NotYet) and done.error.shared:  # the first error: nobody else is asked then
                 self._failed(view, target, done, done.error)
                 continue
             try:
@@ -176,16 +175,17 @@ class RevocationReconciler:
 
     def _failed(self, view: View, target: Target, done: _Done, error: PodcertError) -> None:
         secret = view.secret
-        done.error = done.error or error
         result = "refused" if isinstance(error, Refused) else "failed"
-        if result == "refused" and view.pod is None and (error.reason == IMPOSSIBLE or self._is_waited_for(secret)):
-            # What can never be done keeps no namespace from going, and a pod that starts is not kept waiting for hours because
-            # Vault's policy forbids to revoke.
+        # Nothing can change it; that of a living pod's own is told until another certificate is in its place.
+        never = error.reason == IMPOSSIBLE and (view.pod is None or target.old is not None)
+        # A pod that starts is not kept waiting for hours because Vault's policy forbids to revoke.
+        in_the_way = result == "refused" and view.pod is None and self._is_waited_for(secret)
+        if never or in_the_way:
             result = "dropped"
-        elif target.old is not None:
-            done.keep.append(target.old)
         else:
-            done.own_failed = True
+            done.error = done.error or error
+            done.own_failed = done.own_failed or target.old is None
+            done.keep += [] if target.old is None else [target.old]
         message = f"certificate {target.serial} of pod {secret.pod_name} is not revoked: {error.message}"
         self._ports.reporter.revoked(_subject(secret), result, message)
         if view.pod is not None and result == "refused":
@@ -218,7 +218,7 @@ class RevocationReconciler:
             self._retiring.stash(view.pod, olds)
         finalizer = step.finalizer or (not step.carry and (bool(done.keep) or done.own_failed))
         self._write(secret, tuple(done.keep), finalizer, None if secret.deleting_since else done.own_revoked)
-        if done.error is not None and (done.keep or done.own_failed):
+        if done.error is not None:
             raise done.error
         return Outcome("Revoked" if step.revoke else "NothingToRevoke", step.later_in)
 

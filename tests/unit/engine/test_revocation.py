@@ -176,6 +176,16 @@ def test_what_can_never_be_revoked_keeps_no_secret_whose_pod_is_gone() -> None:
     assert [each[1] for each in made.reporter.revocations] == ["dropped"]
 
 
+def test_what_can_never_be_revoked_of_a_living_pod_is_told_once_and_forgotten() -> None:
+    made = engine(RevokeWhen.ROTATED, of=MOUNTED)
+    due(made)
+    made.revoker.errors = [Refused(IMPOSSIBLE, "Vault knows no issuer in the mount that made the certificate")]
+    made.run(seconds=MOUNT_SECONDS + 400)
+    assert [each[1] for each in made.reporter.revocations] == ["dropped"]
+    assert old_leaves(the_secret(made)) == ()
+    assert ("revocation", IMPOSSIBLE) not in made.reporter.outcomes
+
+
 def test_a_manager_that_was_killed_after_the_revocation_does_it_again_and_lets_the_secret_go() -> None:
     made = engine(RevokeWhen.DELETED)
     pod_is_deleted(made)
