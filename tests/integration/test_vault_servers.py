@@ -22,6 +22,7 @@ from certmanager.servers.steps import Pace
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.errors import Call
 from certmanager.vault.seal import Keys, State
+from tests.cluster.running import LocalCluster
 from tests.integration.raft_servers import RaftServers, raft_servers
 from tests.integration.world import eventually
 
@@ -209,6 +210,32 @@ def test_a_server_with_a_key_service_keeps_recovery_keys_and_is_only_waited_for(
         assert len(kept["recovery_keys_b64"]) == 1
         assert "1 recovery key, 1 needed" in shell.out[-2]
         assert shell.run(command.unseal, keys_file=file) == 0
+
+
+def test_keys_in_a_secret_that_says_that_it_is_unsafe(control_plane: LocalCluster, tmp_path: Path) -> None:
+    with raft_servers(1) as servers:
+        shell = Shell(servers.url(0), tmp_path)
+        given: dict[str, Any] = {"kubeconfig": control_plane.kubeconfig, "unsafe_secret": "default/unsafe-vault-keys"}
+        assert shell.run(command.init, **given) == 0
+        assert shell.run(command.init, **given) == 0
+        assert shell.run(command.unseal, **given) == 0
+        assert shell.run(command.root_token, **given) == 0
+        path = "/api/v1/namespaces/default/secrets/unsafe-vault-keys"
+        secret = control_plane.api.call("GET", path)[1]
+        assert "Never for production" in secret["metadata"]["annotations"]["podcert.io/unsafe"]
+        assert json.loads(base64.b64decode(secret["data"]["vault-keys.json"]))["root_token"] == shell.out[0]
+    with raft_servers(1) as another:
+        shell = Shell(another.url(0), tmp_path)
+        assert shell.run(command.init, **given) == 1
+        assert "never overwritten" in shell.err[0]
+        # A Secret without keys in it: somebody else's, and one that an init which was killed has left.
+        control_plane.kubectl("create", "secret", "generic", "unsafe-of-others")
+        assert shell.run(command.init, **(given | {"unsafe_secret": "default/unsafe-of-others"})) == 1
+        assert "never overwritten" in shell.err[0]
+        control_plane.kubectl("annotate", "secret", "unsafe-of-others", "podcert.io/unsafe=x")
+        assert shell.run(command.init, **(given | {"unsafe_secret": "default/unsafe-of-others"})) == 0
+        assert shell.run(command.unseal, **(given | {"unsafe_secret": "default/unsafe-of-others"})) == 0
+    control_plane.kubectl("delete", "secret", "unsafe-of-others", "unsafe-vault-keys")
 
 
 def test_numbers_that_vault_would_refuse_are_refused_before_it_is_asked(tmp_path: Path) -> None:

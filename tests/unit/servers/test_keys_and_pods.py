@@ -64,6 +64,7 @@ def test_a_keys_file_is_its_owners_alone_from_the_first_moment(tmp_path: Path) -
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "k").stat().st_mode) == 0o600
     assert file.read() == KEYS
+    assert (tmp_path / "k").read_text().endswith("}\n")
     assert not file.exposed
     file.release()
     assert file.read() == KEYS, "what is kept is not given up"
