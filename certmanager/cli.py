@@ -276,12 +276,13 @@ def _run_ca(action: str, output: str = "text", **options: Any) -> NoReturn:
 @ca.command("status")
 @_for_ca(_OUTPUT)
 @click.option("-n", "--namespace", help="Look at the pods of this namespace only.")
-def ca_status(**options: Any) -> None:
+@click.option("-A", "--all-namespaces", is_flag=True, help="Look at the pods of all namespaces. [unless -n is given]")
+def ca_status(namespace: str | None, all_namespaces: bool, **options: Any) -> None:
     """Show the issuers, the phase, and who is waited for or cannot follow, with what to do about it.
 
     VAULT_ADDR, VAULT_TOKEN (or ~/.vault-token), VAULT_CACERT and so on mean what they mean to the Vault CLI.
     """
-    _run_ca("status", **options)
+    _run_ca("status", namespace=None if all_namespaces else namespace, **options)
 
 
 @ca.command("rotate")

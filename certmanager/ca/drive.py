@@ -7,6 +7,9 @@ begins again with a look.
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,6 +89,7 @@ class Driver:
         self._course = course
         self._say = say
         self._clock = clock
+        self._to = course.to
         self._said = ""
         self._named: set[str] = set()
 
@@ -97,14 +101,14 @@ class Driver:
             Refused: something that only a person can change.
         """
         began = self._clock.monotonic()
-        picture = self._eyes.look(self._course.to)
+        picture = self._eyes.look(self._to)
         if self._idle(picture):
             starting = first_steps(picture, self._course)
             if not starting and self._course.to is not None:
                 self._say(f"{self._course.to} is the default issuer already: there is nothing to do")
                 return Outcome.DONE, picture
             self._take(picture, starting)
-            picture = self._eyes.look(self._course.to)
+            picture = self._eyes.look(self._to)
         else:
             refuse_another(picture, self._course.to)
             self._say(f"a change of the CA is under way, and goes on: {picture.phase}")
@@ -122,13 +126,11 @@ class Driver:
             blocked = bool(picture.of(Standing.STUCK)) and not self._course.leave_behind
             here = (picture.phase, blocked)
             same, last = (same + 1 if here == last and not picture.of(Standing.WAITING) else 0), here
-            if picture.change.unclosed:
-                self._take(picture, [_closing(picture, issuer) for issuer in picture.change.unclosed])
-            elif same >= LOOKS and blocked:
+            if same >= LOOKS and blocked:
                 return Outcome.STUCK, picture
-            elif same >= LOOKS and picture.phase in (Phase.SINGLE, Phase.RETIRING):
+            if same >= LOOKS and picture.phase in (Phase.SINGLE, Phase.RETIRING):
                 return Outcome.DONE, picture
-            elif same >= LOOKS:
+            if same >= LOOKS:
                 self._take(picture, last_steps(picture))
                 same = 0
             elif self._over(began):
@@ -145,7 +147,7 @@ class Driver:
             self._clock.sleep(pause)
             looked_at = self._clock.monotonic()
             try:
-                picture = self._eyes.look(self._course.to)
+                picture = self._eyes.look(self._to)
             except NotYet as error:
                 self._tell(f"{error.message}; it is tried again")
                 if self._over(began):
@@ -163,9 +165,14 @@ class Driver:
         if picture.problems:
             raise Refused("CannotGoOn", "; ".join(picture.problems))
         self._admin.require(steps)
-        for step in steps:
-            self._say(step.command)
-            self._admin.write(step.call, step.payload)
+        with undisturbed():
+            for step in steps:
+                self._say(step.command)
+                answer = self._admin.write(step.call, step.payload)
+                made = answer.get("data")
+                if step.call.path.endswith("/root/rotate/internal") and isinstance(made, dict):
+                    # From here on it is known which one is the next, whatever pods' owners write on their Secrets.
+                    self._to = str(made.get("issuer_id") or "") or self._to
 
     def _report(self, picture: Picture) -> None:
         self._tell(progress(picture))
@@ -181,13 +188,29 @@ class Driver:
             self._say(line)
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C is held back: between the switch of the default and the close of the old issuer nothing may come."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
 def first_steps(picture: Picture, course: Course) -> list[Write]:
     """What begins a change; nothing when the wanted issuer is the default. Raises `Refused`."""
     mount, default = picture.authorities.mount, picture.authorities.default
     if course.to is not None:
         return _beginning_with(picture, course.to)
-    if default is None:
-        raise Refused("CannotGoOn", "; ".join(picture.problems))
+    if default is None or picture.doubts:
+        raise Refused("CannotGoOn", "; ".join(picture.problems or picture.doubts))
     if not default.root:
         raise Refused(
             "IntermediateCA",
@@ -228,10 +251,7 @@ def last_steps(picture: Picture) -> list[Write]:
         # In this order: an issuer that is closed while it is the default would refuse every pod.
         return [vault.make_default(mount, change.next), *(_closing(picture, issuer) for issuer in change.old)]
     if picture.phase is Phase.ISSUING:
-        return [
-            *(_closing(picture, issuer) for issuer in change.unclosed),
-            *(vault.set_state(mount, issuer, State.RETIRED) for issuer in leaving(picture.authorities, change.old)),
-        ]
+        return [vault.set_state(mount, issuer, State.RETIRED) for issuer in leaving(picture.authorities, change.old)]
     return []
 
 

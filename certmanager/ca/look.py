@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from certmanager.ca.cluster import Cluster
-from certmanager.domain.ca_change import Authorities, Change, Phase, change_of
+from certmanager.domain.ca_change import USAGE, Authorities, Change, Issuer, Phase, change_of
 from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
 from certmanager.domain.rotation import rotatable
+from certmanager.domain.trust import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Picture:
     def problems(self) -> tuple[str, ...]:
         """What would break a change of the CA, with the command that mends it."""
         return tuple(_problems(self.authorities, self.change, self.asked))
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """What nobody can tell but the person who asks, before a change is begun without `--to`."""
+        return tuple(_doubt(self.authorities, issuer) for issuer in self.change.doubtful)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,17 @@ class Eyes:
 
 def _depends_on_workload(member: Member, verdict: Verdict) -> bool:
     return verdict.standing in (Standing.WAITING, Standing.STUCK) and rotatable(member.pod) and not member.pod.deleting
+
+
+def _doubt(authorities: Authorities, issuer: Issuer) -> str:
+    mount, default = authorities.mount, authorities.default
+    name = default.label if default else "no other"
+    return (
+        f"issuer {issuer.label} may issue and has signed for pods, though {name} is the default. Was it replaced by that one: "
+        f"close it (vault patch {mount}/issuer/{issuer.id} usage={USAGE[State.CLOSING]}) and go on. Is it the next one: name it "
+        "by --to. Has it a task of its own (PODCERT_ISSUER): name the next one by --to (a new root is made by "
+        f"vault write {mount}/root/rotate/internal common_name=…)"
+    )
 
 
 def _problems(authorities: Authorities, change: Change, asked: Mapping[str, int]) -> list[str]:

@@ -30,6 +30,8 @@ def _lines(picture: Picture) -> Iterator[str]:
     yield f"phase: {picture.phase} ({MEANING[picture.phase]})"
     for problem in picture.problems:
         yield f"problem: {printable(problem)}"
+    for doubt in picture.doubts:
+        yield f"in doubt: {printable(doubt)}"
     yield f"pods: {_counted(picture)}"
     for standing in (Standing.WAITING, Standing.STUCK, Standing.ENDED):
         found = picture.of(standing)
@@ -96,6 +98,7 @@ def as_dict(picture: Picture) -> dict[str, Any]:
         "pods": [_verdict(verdict) for verdict in picture.verdicts if verdict.standing is not Standing.FOLLOWED],
         "withoutCertificate": list(picture.without),
         "problems": list(picture.problems),
+        "doubts": list(picture.doubts),
         "notes": list(picture.notes),
     }
 

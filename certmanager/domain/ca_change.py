@@ -7,7 +7,7 @@ that. Nothing is remembered anywhere: a command that is begun again finds the ph
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
@@ -146,7 +146,8 @@ class Change:
         phase: never RETIRING: whether anchors are still to leave only the pods can tell.
         next: the issuer that is going to be, or has become, the default.
         choice: issuers that could be the next one, when there are several.
-        unclosed: issuers that were replaced and may still issue: the default was switched, and no more was done.
+        doubtful: issuers that may issue, are not the default, and have signed for pods: either a change was begun by hand, or
+            they have a task of their own. Annotations tell it, which others may write: it is asked about, never acted on.
         old: the issuers whose leaves are to go.
         goal: of the phase; of RETIRING when it is SINGLE.
     """
@@ -155,7 +156,7 @@ class Change:
     next: Issuer | None
     goal: Goal
     choice: tuple[Issuer, ...] = ()
-    unclosed: tuple[Issuer, ...] = ()
+    doubtful: tuple[Issuer, ...] = ()
     old: tuple[Issuer, ...] = ()
 
 
@@ -164,45 +165,38 @@ def union(sets: Iterable[frozenset[str]]) -> frozenset[str]:
     return frozenset().union(*sets)
 
 
-def change_of(authorities: Authorities, used: Mapping[str, bool], to: str | None = None) -> Change:
+def change_of(authorities: Authorities, used: Collection[str], to: str | None = None) -> Change:
     """The phase, as Vault's issuers tell it.
 
     Args:
         authorities: the mount.
-        used: fingerprints of the issuers of pods' certificates; True when a pod asked for none in particular, so that
-            its certificate came from the default issuer of its time.
+        used: fingerprints of the issuers of pods' certificates.
         to: id or name of the next issuer, where that is not plain.
     """
     default = authorities.default
-    closing = [issuer for issuer in authorities.issuers if issuer.has_key and issuer.state is State.CLOSING]
-    others = [issuer for issuer in authorities.issuers if issuer.signs and not issuer.default]
-    unclosed = [issuer for issuer in others if used.get(issuer.fingerprint, False) and not authorities.roles_of(issuer)]
-    if closing or unclosed:
-        old = (*closing, *unclosed)
+    old = tuple(issuer for issuer in authorities.issuers if issuer.has_key and issuer.state is State.CLOSING)
+    if old:
         goal = Goal(Phase.ISSUING, issuers=frozenset(issuer.fingerprint for issuer in old))
-        return Change(Phase.ISSUING, default, goal, unclosed=tuple(unclosed), old=old)
-    coming = _coming(authorities, others, used, to)
+        return Change(Phase.ISSUING, default, goal, old=old)
+    others = [
+        issuer
+        for issuer in authorities.issuers
+        if issuer.signs and not issuer.default and not authorities.roles_of(issuer)
+    ]
+    doubtful = tuple(issuer for issuer in others if issuer.fingerprint in used)
+    coming = [issuer for issuer in others if _comes(issuer, default, used, to)]
     if len(coming) == 1 and default is not None:
         goal = Goal(Phase.DISTRIBUTING, anchors=coming[0].anchors & authorities.trusted)
         return Change(Phase.DISTRIBUTING, coming[0], goal, old=(default,))
-    return Change(Phase.SINGLE, default, Goal(Phase.RETIRING, anchors=authorities.trusted), choice=tuple(coming))
+    goal = Goal(Phase.RETIRING, anchors=authorities.trusted)
+    return Change(Phase.SINGLE, default, goal, choice=tuple(coming), doubtful=doubtful)
 
 
-def _coming(
-    authorities: Authorities, others: Sequence[Issuer], used: Mapping[str, bool], to: str | None
-) -> list[Issuer]:
-    """Who may become the default. One that has issued already, or that a role names, has a task of its own beside it."""
+def _comes(issuer: Issuer, default: Issuer | None, used: Collection[str], to: str | None) -> bool:
+    """Whether it may become the default: it is named, or it is new and nobody has used it."""
     if to is not None:
-        return [issuer for issuer in others if to in (issuer.id, issuer.name)]
-    default = authorities.default
-    return [
-        issuer
-        for issuer in others
-        if default is not None
-        and issuer.not_before >= default.not_before
-        and issuer.fingerprint not in used
-        and not authorities.roles_of(issuer)
-    ]
+        return to in (issuer.id, issuer.name)
+    return default is not None and issuer.not_before >= default.not_before and issuer.fingerprint not in used
 
 
 def leaving(authorities: Authorities, old: Collection[Issuer]) -> tuple[Issuer, ...]:

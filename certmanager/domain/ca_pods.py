@@ -24,6 +24,10 @@ SIDECAR_SECONDS: Final = 5.0
 """In which a sidecar brings a renewed Secret's files into the pod and makes the application reload."""
 
 
+SKEW_SECONDS: Final = 60.0
+"""By which the manager's clock may be ahead of this machine's."""
+
+
 class Standing(StrEnum):
     """Where a pod stands in the phase. `ended`: what it serves has expired already, nobody trusts it for long."""
 
@@ -69,8 +73,16 @@ class Member:
     @property
     def end(self) -> float | None:
         """When the certificate that is served ends."""
-        noted = parse_rfc3339(self.secret.annotations.get("not-after", ""))
-        return noted if self.current else self.pod.delivery.served_not_after
+        return self._noted("not-after") if self.current else self.pod.delivery.served_not_after
+
+    def made_at(self, now: float) -> float | None:
+        """When the Secret's certificate was issued; None for a time that cannot be: who may write Secrets may write anything."""
+        made = self._noted("issued-at")
+        return made if made is not None and made <= now + SKEW_SECONDS else None
+
+    def _noted(self, name: str) -> float | None:
+        seconds = parse_rfc3339(self.secret.annotations.get(name, ""))
+        return seconds if seconds is not None and seconds >= 0 else None
 
     @property
     def strategy(self) -> Rotation:
@@ -94,13 +106,9 @@ class Verdict:
     remedy: str = ""
 
 
-def used_issuers(members: Sequence[Member]) -> dict[str, bool]:
-    """Fingerprints of the issuers that pods' certificates are of; True when one of those pods did not ask for it by name."""
-    found: dict[str, bool] = {}
-    for member in members:
-        if member.issuer is not None:
-            found[member.issuer] = found.get(member.issuer, False) or member.asked_issuer is None
-    return found
+def used_issuers(members: Sequence[Member]) -> frozenset[str]:
+    """Fingerprints of the issuers that pods' certificates are of."""
+    return frozenset(member.issuer for member in members if member.issuer is not None)
 
 
 def asked_issuers(members: Sequence[Member]) -> dict[str, int]:
@@ -134,7 +142,7 @@ def judge(member: Member, goal: Goal, now: float) -> Verdict:
 
 def _arrived(member: Member, verdict: Verdict, now: float) -> Verdict:
     """The Secret is as it should be: whether the application has it."""
-    pod, made = member.pod, parse_rfc3339(member.secret.annotations.get("issued-at", ""))
+    pod, made = member.pod, member.made_at(now)
     if pod.delivery.reload_problem is not None:
         return _reloading(pod, verdict)
     if pod.delivery.sidecar and made is not None and now < made + SIDECAR_SECONDS:

@@ -165,15 +165,21 @@ def test_an_interrupted_change_goes_on_where_it_was(world: World) -> None:
         assert len(anchors(world, "web")) == 1
 
 
-def test_a_default_that_was_switched_by_hand_is_finished_and_not_begun_again(world: World, manager: Manager) -> None:
+def test_a_default_that_was_switched_by_hand_is_finished_when_the_old_issuer_is_closed(
+    world: World, manager: Manager
+) -> None:
     world.pod("web")
     world.enrolled("web")
     (old,) = issuers(world)
     new = new_root(world)
     eventually(lambda: len(anchors(world, "web")) == 2)
     world.ask("POST", f"{world.mount}/config/issuers", {"default": new})
-    found = picture(world)
-    assert found["phase"] == "issuing"
+    status, _out, err = ca(world, "rotate")
+    closing = "read-only,crl-signing,ocsp-signing"
+    assert (status, f"vault patch {world.mount}/issuer/{old} usage={closing}" in err) == (1, True)
+    assert len(issuers(world)) == 2
+    world.ask("POST", f"{world.mount}/issuer/{old}", {"usage": closing})
+    assert picture(world)["phase"] == "issuing"
     assert ca(world, "rotate")[0] == 0
     assert issuers(world)[old] == "read-only"
     assert len(issuers(world)) == 2

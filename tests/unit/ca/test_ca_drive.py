@@ -3,6 +3,7 @@ the command is interrupted, no two pods ever refuse each other."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmanager.ca.drive import Clock, Course, Driver, Outcome
+from certmanager.ca.drive import Clock, Course, Driver, Outcome, undisturbed
 from certmanager.ca.look import Picture
 from certmanager.ca.terms import NewRoot
 from certmanager.domain.ca_change import Authorities, Issuer, Phase, change_of
@@ -63,7 +64,7 @@ class World:
             self.interruptions.pop(0)
             raise Interrupted
         self.follow()
-        change = change_of(self.authorities, {pod.issuer: True for pod in self.pods}, to)
+        change = change_of(self.authorities, {pod.issuer for pod in self.pods}, to)
         verdicts = []
         for number, pod in enumerate(self.pods):
             reached = change.goal.reached(pod.anchors, pod.issuer)
@@ -98,10 +99,10 @@ class World:
     def require(self, writes: Iterable[Write]) -> None:
         pass
 
-    def write(self, call: object, payload: dict[str, str]) -> None:
-        path = str(call).partition(" ")[2]
+    def write(self, call: object, payload: dict[str, str]) -> dict[str, object]:
+        path, made = str(call).partition(" ")[2], str(len(self.issuers) + 1)
         if path.endswith("root/rotate/internal"):
-            self.issuers.append(issuer(str(len(self.issuers) + 1), State.ISSUING))
+            self.issuers.append(issuer(made, State.ISSUING))
         elif path.endswith("config/issuers"):
             self.issuers = [replace(one, default=one.id == payload["default"]) for one in self.issuers]
         else:
@@ -112,6 +113,7 @@ class World:
         default = self.authorities.default
         assert default is not None
         assert default.state is State.ISSUING, "the default issuer is closed: every pod is refused"
+        return {"data": {"issuer_id": made}}
 
 
 def issuer(number: str, state: State, *, default: bool = False) -> Issuer:
@@ -179,11 +181,35 @@ def test_what_was_left_behind_once_does_not_hold_the_next_change_up() -> None:
     assert [one.state for one in world.issuers] == [State.RETIRED, State.RETIRED, State.ISSUING]
 
 
-def test_a_default_that_was_switched_by_hand_is_closed_first() -> None:
+def test_a_default_that_was_switched_by_hand_is_asked_about_before_anything_is_done() -> None:
     world = World([0], pods(3), issuers=[issuer("1", State.ISSUING), issuer("2", State.ISSUING, default=True)])
+    for pod in world.pods:
+        pod.anchors = frozenset({"1", "2"})
+    with pytest.raises(Refused, match="vault patch pki/issuer/1 usage=read-only,crl-signing,ocsp-signing"):
+        drive(world)
+    world.issuers[0] = replace(world.issuers[0], state=State.CLOSING)
     assert drive(world) is Outcome.DONE
-    assert len(world.issuers) == 2
-    assert world.issuers[0].state is State.RETIRED
+    assert (len(world.issuers), world.issuers[0].state) == (2, State.RETIRED)
+
+
+def test_a_secret_that_claims_to_be_of_the_new_issuer_already_holds_nothing_up() -> None:
+    liar = Pod(frozenset({"1"}), "2", follows=False)
+    world = World([0], [*pods(2), liar])
+    assert drive(world, leave_behind=True) is Outcome.DONE
+    assert (len(world.issuers), world.issuers[0].state) == (2, State.RETIRED)
+
+
+def test_ctrl_c_waits_for_writes_that_belong_together() -> None:
+    done = []
+
+    def two_writes() -> None:
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            done.append("close")
+
+    with pytest.raises(KeyboardInterrupt):
+        two_writes()
+    assert done == ["close"]
 
 
 def test_a_pod_that_never_comes_is_waited_for_until_the_time_is_over() -> None:

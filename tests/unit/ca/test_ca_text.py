@@ -23,7 +23,7 @@ REMEDY = "replace it: " + "kubectl -n default delete pod web " * 5
 
 def picture(*verdicts: Verdict, **fields: object) -> Picture:
     authorities = Authorities("pki", (replace(ROOT, **fields),))  # type: ignore[arg-type]
-    change = change_of(authorities, {})
+    change = change_of(authorities, ())
     return Picture(authorities, change, change.phase, verdicts)
 
 

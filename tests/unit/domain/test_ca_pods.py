@@ -152,7 +152,7 @@ def test_a_phase_is_over_for_a_pod_when_its_leaf_is_of_the_new_issuer() -> None:
 
 def test_the_issuers_in_use_are_those_of_the_secrets() -> None:
     members = [Member(pod(), secret(issuer=issuer)) for issuer in ("a", "a", "b")] + [Member(pod(), secret(issuer=""))]
-    assert used_issuers(members) == {"a": True, "b": True}
+    assert used_issuers(members) == {"a", "b"}
 
 
 def test_an_issuer_that_was_asked_for_by_name_is_told_from_the_default() -> None:
@@ -162,5 +162,12 @@ def test_an_issuer_that_was_asked_for_by_name_is_told_from_the_default() -> None
         secret(issuer="b"),
     ]
     members = [Member(pod(), one) for one in asked]
-    assert used_issuers(members) == {"a": False, "b": True}
+    assert used_issuers(members) == {"a", "b"}
     assert asked_issuers(members) == {"special": 1}
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+14:00", "soon", ""])
+@pytest.mark.parametrize("of", [pod(delivery=MOUNTED), pod(delivery=SIDECAR), one_shot()])
+def test_times_that_cannot_be_keep_nobody_waiting(of: Pod, time: str) -> None:
+    having = secret(BOTH, renewals="1", issued_at=time, not_after=time)
+    assert verdict(of, having).standing is Standing.FOLLOWED
