@@ -64,8 +64,8 @@ class Reporter:
     def revoked(self, subject: str, result: str, message: str) -> None:
         """A certificate was to be revoked: `revoked`, `skipped`, or why not (`failed`, `refused`, `unproven`, `dropped`)."""
         self._metrics.revoked(result)
-        level = {"unproven": "warning", "dropped": "warning", "failed": "debug", "refused": "debug"}.get(result, "info")
-        # What is tried again is told once, by whoever tries again.
+        # What fails while Vault is away is tried again every few seconds, for every certificate.
+        level = {"failed": "debug", "revoked": "info", "skipped": "info"}.get(result, "warning")
         getattr(self._log, level)(message, reason="Revocation", result=result, subject=subject)
 
     def problem(self, subject: str, reason: str, message: str) -> None:
