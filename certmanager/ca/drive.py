@@ -170,7 +170,7 @@ class Driver:
                 self._say(step.command)
                 answer = self._admin.write(step.call, step.payload)
                 made = answer.get("data")
-                if step.call.path.endswith("/root/rotate/internal") and isinstance(made, dict):
+                if step.call.path.endswith("root/rotate/internal") and isinstance(made, dict):
                     # From here on it is known which one is the next, whatever pods' owners write on their Secrets.
                     self._to = str(made.get("issuer_id") or "") or self._to
 
