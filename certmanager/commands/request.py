@@ -15,6 +15,7 @@ from certmanager.commands.terms import Console, Target, UsageError, cluster, tol
 from certmanager.domain.errors import Conflict, PodcertError
 from certmanager.domain.model import ENROLL_LABEL, PREFIX, Pod, StoredSecret
 from certmanager.domain.pod_status import serial_served
+from certmanager.domain.problems import shown
 from certmanager.domain.revocation import FINALIZER, RENEW_NOTE, REVOKE_NOTE
 from certmanager.domain.rotation import same_serial
 
@@ -125,7 +126,7 @@ def _said(asked: _Asked, options: Options) -> str:
     what = "is to be replaced"
     if options.revoke:
         what = "is to be revoked at once, and replaced" if options.at_once else "is to be replaced, and then revoked"
-    return f"pod {asked.pod.name}: certificate {asked.serial} {what}"
+    return f"pod {asked.pod.name}: certificate {shown(asked.serial)} {what}"
 
 
 def _wait(there: Cluster, made: Sequence[_Asked], seconds: float, console: Console) -> list[_Asked]:
@@ -136,7 +137,7 @@ def _wait(there: Cluster, made: Sequence[_Asked], seconds: float, console: Conso
         for each in list(left):
             if _over(there, each):
                 left.remove(each)
-                console.out(f"pod {each.pod.name}: certificate {each.serial} is out of use")
+                console.out(f"pod {each.pod.name}: certificate {shown(each.serial)} is out of use")
         if not left or console.now() >= end:
             break
         console.sleep(POLL_SECONDS)

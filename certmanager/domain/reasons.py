@@ -40,6 +40,10 @@ class Reason(StrEnum):
     ANCHOR_MISSING = "AnchorMissing", "Vault has a trust anchor that the Secret's ca.crt lacks."
     ISSUER_CLOSING = "IssuerClosing", "The CA that issued the certificate may not issue any more."
     ANCHOR_RETIRED = "AnchorRetired", "The Secret's ca.crt holds a trust anchor that Vault has retired."
+    ANNOTATIONS_CHANGED = (
+        "AnnotationsChanged",
+        "Somebody has changed what the Secret's annotations tell of its certificate, which is all that commands look at.",
+    )
     RENEWAL_REQUESTED = "RenewalRequested", "Somebody asks for another certificate (podcert renew)."
     REVOCATION_REQUESTED = "RevocationRequested", "Somebody asks for the certificate's revocation (podcert revoke)."
 

@@ -10,6 +10,7 @@ from certmanager.domain.model import Bundle, StoredSecret
 from certmanager.domain.problems import listed
 from certmanager.domain.reasons import Reason
 from certmanager.domain.revocation import FINALIZER, asked, renewal_asked, revoked_already
+from certmanager.domain.rotation import same_serial
 from certmanager.domain.trust import Trust, short
 
 Superseded = tuple[Reason, str]
@@ -27,7 +28,8 @@ def superseded(secret: StoredSecret, trust: Trust | None) -> Superseded | None:
     bundle = secret.bundle
     if bundle is None:
         return None
-    return _by_request(secret, bundle.leaf.serial) or _by_trust(bundle, issuer_of(secret), trust)
+    by_trust = _by_trust(bundle, issuer_of(secret), trust)
+    return _by_request(secret, bundle.leaf.serial) or by_trust or _by_notes(secret, bundle)
 
 
 def issuer_of(secret: StoredSecret) -> str | None:
@@ -52,6 +54,26 @@ def _by_request(secret: StoredSecret, serial: str) -> Superseded | None:
     if renewal_asked(secret):
         return Reason.RENEWAL_REQUESTED, f"somebody asks by podcert.io/renew that {serial} be replaced"
     return None
+
+
+def _by_notes(secret: StoredSecret, bundle: Bundle) -> Superseded | None:
+    """The annotations do not tell what the Secret holds.
+
+    Commands look at nothing else, so that keys do not travel: a wrong serial would have nothing revoked, wrong anchors would
+    hold up a change of the CA for ever. One that is missing is an older release's.
+    """
+    serial, anchors = secret.annotations.get("serial"), secret.annotations.get("anchors")
+    wrong = None
+    if serial is not None and not same_serial(serial, bundle.leaf.serial):
+        wrong = "serial"
+    elif anchors is not None and frozenset(filter(None, anchors.split(","))) != bundle.anchors:
+        wrong = "anchors"
+    if wrong is None:
+        return None
+    return (
+        Reason.ANNOTATIONS_CHANGED,
+        f"somebody has changed its annotation podcert.io/{wrong}, which is not what it holds",
+    )
 
 
 def _by_trust(bundle: Bundle, issuer: str | None, trust: Trust | None) -> Superseded | None:

@@ -6,16 +6,19 @@ path in Vault that is not the mount's, and no Secret that cannot go.
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import re
 import time
 from typing import Any
 
 import pytest
+from cryptography import x509
 
 from tests.integration.besiege import EVERYTHING
 from tests.integration.manager import Manager, running
-from tests.integration.world import World
+from tests.integration.world import World, eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -60,11 +63,8 @@ def test_lies_in_the_annotations_of_our_secrets_harm_nobody(world: World) -> Non
     launch = world.launch(PODCERT_REVOKE="deleted,rotated")
     with running(launch) as manager:
         pods = lie(world)
-        time.sleep(SETTLED)
-        signs = manager.signs()
-        assert signs <= 2 * len(pods), "each was made anew once at the most"
-        time.sleep(SETTLED)
-        assert manager.signs() == signs
+        eventually(lambda: not untrue(world, pods), 90, "what commands go by is true again")
+        assert settled(manager) <= 2 * len(pods), "each was made anew once at the most"
         assert manager.metric("podcert_bugs_total") == 0
     with running(launch) as manager:
         time.sleep(SETTLED)
@@ -78,6 +78,30 @@ def test_lies_in_the_annotations_of_our_secrets_harm_nobody(world: World) -> Non
         assert manager.metric("podcert_bugs_total") == 0
         quiet(manager)
     assert world.ask("GET", "sys/seal-status")["sealed"] is False
+
+
+def settled(manager: Manager) -> float:
+    """How often it has asked Vault when it asks no more."""
+    for _ in range(12):
+        before = manager.signs()
+        time.sleep(SETTLED)
+        if manager.signs() == before:
+            return before
+    pytest.fail(f"it does not come to rest: {manager.signs():.0f} signs", pytrace=False)
+
+
+def untrue(world: World, pods: dict[str, str]) -> list[str]:
+    """The Secrets whose serial or anchors are still a lie; one that is missing is what an older release wrote."""
+    found = []
+    for secret in world.secrets():
+        notes = secret["metadata"]["annotations"]
+        pod = secret["metadata"]["name"].partition("-cert-")[0]
+        if pods[pod] == "serial" and "podcert.io/serial" in notes:
+            leaf = x509.load_pem_x509_certificates(base64.b64decode(secret["data"]["tls.crt"]))[0]
+            found += [] if notes["podcert.io/serial"].replace(":", "") == f"{leaf.serial_number:040x}" else [pod]
+        if pods[pod] == "anchors" and "podcert.io/anchors" in notes:
+            found += [] if re.fullmatch("[0-9a-f]{64}", notes["podcert.io/anchors"]) else [pod]
+    return found
 
 
 def left(world: World, pods: dict[str, str]) -> list[Any]:

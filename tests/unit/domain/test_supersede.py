@@ -33,6 +33,10 @@ TABLE: list[tuple[str, dict[str, Any], Trust | None, Reason | None]] = [
     ),
     ("the issuer noted counts", {"bundle": BY_ANOTHER, "annotations": NOTED}, trust("aa", closing=["cc"]), None),
     ("an anchor retired", {"bundle": bundle(anchors=frozenset({"aa", "bb"}))}, trust("aa"), Reason.ANCHOR_RETIRED),
+    ("a serial that somebody wrote there", {"annotations": {"serial": "de:ad"}}, None, Reason.ANNOTATIONS_CHANGED),
+    ("anchors that somebody wrote there", {"annotations": {"anchors": "bb"}}, trust("aa"), Reason.ANNOTATIONS_CHANGED),
+    ("annotations of an older release", {"annotations": {}}, trust("aa"), None),
+    ("a serial written otherwise", {"annotations": {"serial": bundle().leaf.serial.upper()}}, trust("aa"), None),
     ("all anchors are others", {}, trust("bb"), Reason.ANCHOR_MISSING),
 ]
 
