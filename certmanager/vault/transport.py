@@ -138,9 +138,10 @@ class Transport:
         response: urllib3.BaseHTTPResponse | None = None
         problem = None
         try:
+            method, path = _on_the_wire(call)
             response = self._pool(address).urlopen(
-                call.method,
-                self._prefix + call.path,
+                method,
+                self._prefix + path,
                 body=body,
                 headers=headers,
                 redirect=False,
@@ -258,6 +259,14 @@ class AnswerError(Exception):
         super().__init__(f"{call}: HTTP {answer.status}")
         self.answer = answer
         self.call = call
+
+
+def _on_the_wire(call: Call) -> tuple[str, str]:
+    """Method and path as they are sent. Proxies may know no LIST, and Vault takes a GET with `list=true` for the same
+    (https://developer.hashicorp.com/vault/api-docs#api-operations)."""
+    if call.method != "LIST":
+        return call.method, call.path
+    return "GET", f"{call.path}{'&' if '?' in call.path else '?'}list=true"
 
 
 def _problem(error: Exception, config: VaultConfig) -> str:

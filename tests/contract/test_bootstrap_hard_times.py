@@ -62,7 +62,7 @@ def refusal(fake: FakeVault, kind: type[PodcertError]) -> str:
 
 def test_nothing_is_written_where_everything_is_as_wanted(fake: FakeVault) -> None:
     assert {result.status.value for result in bootstrap(fake)} == {"ok"}
-    assert {seen.method for seen in fake.seen} == {"GET", "LIST"}
+    assert {seen.method for seen in fake.seen} == {"GET"}
 
 
 def test_a_field_that_the_server_forgets_is_told(fake: FakeVault) -> None:
@@ -106,7 +106,7 @@ def test_an_answer_that_cannot_be_used_ends_it_before_anything_is_written(
 ) -> None:
     fake.routes["sys/mounts"] = reply
     assert words in refusal(fake, PodcertError)
-    assert {seen.method for seen in fake.seen} <= {"GET", "LIST"}
+    assert {seen.method for seen in fake.seen} <= {"GET"}
 
 
 def test_a_vault_that_goes_away_halfway_is_worth_another_try(fake: FakeVault) -> None:

@@ -126,7 +126,7 @@ class FakeVault:
                 path = self.path.removeprefix("/v1/")
                 _send(self, fake.reply(Seen(self.command, path, headers, body)), fake.ended)
 
-            do_GET = do_POST = do_PUT = do_PATCH = do_LIST = handle_any  # noqa: N815 # the names that http.server looks for
+            do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815 # the names that http.server looks for
 
         return Handler
 
