@@ -112,6 +112,9 @@ def place(cluster: LocalCluster, folder: Path) -> Iterator[Place]:
         for manifest in ("namespace", "serviceaccount", "rbac"):
             path = REPOSITORY / "manifests" / "base" / f"{manifest}.yaml"
             cluster.kubectl("apply", "--namespace", "podcert", "-f", str(path))
+        for policy in sorted((REPOSITORY / "manifests" / "components" / "fence").glob("*.yaml")):
+            if policy.name != "kustomization.yaml":
+                cluster.kubectl("apply", "-f", str(policy))  # what users install: each write costs a little more with it
         yield Place(cluster, vault, set_up_vault(vault), folder)
 
 
