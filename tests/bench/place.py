@@ -112,9 +112,10 @@ def place(cluster: LocalCluster, folder: Path) -> Iterator[Place]:
         for manifest in ("namespace", "serviceaccount", "rbac"):
             path = REPOSITORY / "manifests" / "base" / f"{manifest}.yaml"
             cluster.kubectl("apply", "--namespace", "podcert", "-f", str(path))
+        # As users install it: each write costs a little more with the fence.
         for policy in sorted((REPOSITORY / "manifests" / "components" / "fence").glob("*.yaml")):
             if policy.name != "kustomization.yaml":
-                cluster.kubectl("apply", "-f", str(policy))  # what users install: each write costs a little more with it
+                cluster.kubectl("apply", "-f", str(policy))
         yield Place(cluster, vault, set_up_vault(vault), folder)
 
 
