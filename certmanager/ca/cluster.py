@@ -6,12 +6,13 @@ No key comes to the machine of whoever asks: of Secrets only the metadata is ask
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from certmanager.domain.ca_pods import Member
 from certmanager.domain.errors import PodcertError
-from certmanager.domain.model import ENROLL_LABEL, MANAGED_LABEL, Owner, Pod, StoredSecret, Workload
+from certmanager.domain.model import ENROLL_LABEL, MANAGED_LABEL, Owner, StoredSecret, Workload
+from certmanager.domain.pod_status import secret_of
 from certmanager.kube import project
 from certmanager.kube.client import KubeClient, Options, namespaced
 from certmanager.kube.fields import Obj, mappings, metadata, text
@@ -45,24 +46,26 @@ class Cluster:
         self._workloads = KubeWorkloads(client)
 
     def pods(self, mount: str, namespace: str | None) -> Pods:
-        """Living pods with the label, of all namespaces or one, with their newest Secret of that mount."""
-        secrets: dict[str, StoredSecret] = {}
+        """Living pods with the label, of all namespaces or one, with their Secret if it is of that mount.
+
+        A Secret counts under its pod's namespace and the name that its pod's has: whoever may write Secrets elsewhere says
+        nothing about somebody else's pod.
+        """
+        secrets: dict[tuple[str, str], StoredSecret] = {}
         for item in self._all("secrets", namespace, f"{MANAGED_LABEL}=true", _METADATA):
             secret = project.stored(item, None)
-            known = secrets.get(secret.pod_uid)
-            if known is None or secret.annotations.get("issued-at", "") > known.annotations.get("issued-at", ""):
-                secrets[secret.pod_uid] = secret
+            secrets[secret.key] = secret
         found = Pods([], [])
         for item in self._all("pods", namespace, f"{ENROLL_LABEL}=true", Options()):
             pod = project.pod(item)
             if pod.finished:
                 continue
-            secret_of = secrets.get(pod.uid)
-            if secret_of is None:
+            own = secret_of(pod, secrets)
+            if own is None:
                 if not pod.deleting:
                     found.without.append(f"{pod.namespace}/{pod.name}")
-            elif secret_of.annotations.get("mount", mount) == mount:
-                found.members.append(Member(pod, secret_of))
+            elif own.annotations.get("mount", mount) == mount:
+                found.members.append(Member(pod, own))
         return found
 
     def workloads(self) -> Workloads:
@@ -90,21 +93,31 @@ class Workloads:
         self._known: dict[tuple[str, str, str], Workload | None] = {}
         self.notes: dict[str, None] = {}
 
-    def of(self, pod: Pod) -> Workload | None:
-        """The pod's Deployment, StatefulSet or DaemonSet; None when there is none, or it cannot be read (then a note says so)."""
+    def of(self, member: Member) -> Member:
+        """With the pod's Deployment, StatefulSet or DaemonSet, or with the word that there is none that made it.
+
+        As it was when they cannot be read; then a note says so.
+        """
+        pod = member.pod
         if pod.owner is None:
-            return None
+            return member
         try:
-            owner = self._top(pod.namespace, pod.owner)
-            if owner is None:
-                return None
-            key = (pod.namespace, owner.kind, owner.name)
-            if key not in self._known:
-                self._known[key] = self._reader.read(*key)
-            return self._known[key]
+            workload = self._read(pod.namespace, pod.owner)
         except PodcertError as error:
             self.notes[f"workloads were not looked at: {error.message}"] = None
+            return member
+        return replace(member, workload=workload, orphan=workload is None)
+
+    def _read(self, namespace: str, owner: Owner) -> Workload | None:
+        """None for an owner that is gone, or of a kind that Podcert does not roll: an operator's own, a lone ReplicaSet."""
+        top = self._top(namespace, owner)
+        if top is None:
             return None
+        key = (namespace, top.kind, top.name)
+        if key not in self._known:
+            self._known[key] = self._reader.read(*key)
+        found = self._known[key]
+        return found if found is not None and found.uid == top.uid else None
 
     def _top(self, namespace: str, owner: Owner) -> Owner | None:
         if owner.kind != "ReplicaSet":

@@ -19,10 +19,11 @@ from typing import Final
 from certmanager.ca import vault
 from certmanager.ca.look import Eyes, Picture
 from certmanager.ca.terms import NewRoot
-from certmanager.ca.text import progress, stuck_lines
+from certmanager.ca.text import printable, progress, stuck_lines
 from certmanager.domain.ca_change import Issuer, Phase, leaving
 from certmanager.domain.ca_pods import Standing
 from certmanager.domain.errors import NotYet, Refused
+from certmanager.domain.times import rfc3339
 from certmanager.domain.trust import State
 from certmanager.vault.bootstrap.api import Admin
 from certmanager.vault.bootstrap.step import Write
@@ -176,8 +177,8 @@ class Driver:
 
     def _report(self, picture: Picture) -> None:
         self._tell(progress(picture))
-        for verdict in picture.of(Standing.STUCK):
-            line = stuck_lines(verdict)
+        problems = [f"problem: {printable(problem)}" for problem in picture.problems]
+        for line in (*problems, *map(stuck_lines, picture.of(Standing.STUCK))):
             if line not in self._named:
                 self._named.add(line)
                 self._say(line)
@@ -231,6 +232,10 @@ def _beginning_with(picture: Picture, reference: str) -> list[Write]:
         )
     if wanted.default:
         return []
+    if wanted.not_after <= picture.now:
+        raise Refused(
+            "IssuerEnded", f"the issuer {reference} ended at {rfc3339(wanted.not_after)}; name another by --to"
+        )
     return [vault.set_state(mount, wanted, State.ISSUING)]
 
 

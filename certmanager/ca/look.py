@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from certmanager.ca.cluster import Cluster
 from certmanager.domain.ca_change import USAGE, Authorities, Change, Issuer, Phase, change_of
 from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
 from certmanager.domain.rotation import rotatable
+from certmanager.domain.times import rfc3339
 from certmanager.domain.trust import State
 
 
@@ -21,6 +22,7 @@ class Picture:
         without: pods that have no certificate yet.
         notes: what could not be looked at.
         asked: names of issuers that pods ask for, and how many pods do.
+        now: when, seconds since the epoch.
     """
 
     authorities: Authorities
@@ -30,6 +32,7 @@ class Picture:
     without: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     asked: Mapping[str, int] = field(default_factory=dict)
+    now: float = 0.0
 
     def of(self, standing: Standing) -> tuple[Verdict, ...]:
         """The pods that stand there."""
@@ -38,7 +41,9 @@ class Picture:
     @property
     def problems(self) -> tuple[str, ...]:
         """What would break a change of the CA, with the command that mends it."""
-        return tuple(_problems(self.authorities, self.change, self.asked))
+        return tuple(
+            _problems(self.authorities, self.change, self.asked) + _incapable(self.authorities, self.change, self.now)
+        )
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -64,14 +69,14 @@ class Eyes:
         for member in pods.members:
             verdict = judge(member, change.goal, self.now())
             if _depends_on_workload(member, verdict):
-                verdict = judge(replace(member, workload=workloads.of(member.pod)), change.goal, self.now())
+                verdict = judge(workloads.of(member), change.goal, self.now())
             verdicts.append(verdict)
         verdicts.sort(key=lambda verdict: (verdict.namespace, verdict.pod))
         behind = any(verdict.standing in (Standing.WAITING, Standing.STUCK) for verdict in verdicts)
         phase = Phase.RETIRING if change.phase is Phase.SINGLE and behind else change.phase
         notes = (*pods.notes, *workloads.notes)
         without, asked = tuple(sorted(pods.without)), asked_issuers(pods.members)
-        return Picture(authorities, change, phase, tuple(verdicts), without, notes, asked)
+        return Picture(authorities, change, phase, tuple(verdicts), without, notes, asked, self.now())
 
 
 def _depends_on_workload(member: Member, verdict: Verdict) -> bool:
@@ -119,4 +124,24 @@ def _problems(authorities: Authorities, change: Change, asked: Mapping[str, int]
     if len(change.choice) > 1:
         names = ", ".join(issuer.label for issuer in change.choice)
         found.append(f"several issuers could be the next one ({names}): name it by --to")
+    return found
+
+
+def _incapable(authorities: Authorities, change: Change, now: float) -> list[str]:
+    """Why nobody would get a certificate: of the default issuer now, or of the next one after the switch."""
+    mount, default, coming = authorities.mount, authorities.default, change.next
+    found = []
+    if default is not None and not default.signs:
+        found.append(
+            f"the default issuer {default.label} may not issue, so no pod gets a certificate: "
+            f"vault patch {mount}/issuer/{default.id} usage={USAGE[State.ISSUING]}, or make another one the default "
+            f"(vault write {mount}/config/issuers default=ISSUER)"
+        )
+    if change.phase is not Phase.SINGLE and coming is not None and coming.not_after <= now:
+        remedy = (
+            "take the change back (podcert ca abort)"
+            if change.phase is Phase.DISTRIBUTING
+            else f"make another one the default (vault write {mount}/config/issuers default=ISSUER)"
+        )
+        found.append(f"the issuer {coming.label} ended at {rfc3339(coming.not_after)}, nothing comes from it: {remedy}")
     return found

@@ -6,6 +6,7 @@ files that an init container wrote stay as they are, and a mounted Secret's come
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,11 +40,15 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An enrolled pod, its Secret's metadata, and its workload when that was looked at."""
+    """An enrolled pod, its Secret's metadata, and its workload when that was looked at.
+
+    `orphan`: what the pod says of its owner is no live workload that Podcert rolls.
+    """
 
     pod: Pod
     secret: StoredSecret
     workload: Workload | None = None
+    orphan: bool = False
 
     @property
     def anchors(self) -> frozenset[str] | None:
@@ -180,7 +185,7 @@ def _replaced(member: Member, verdict: Verdict) -> Verdict:
 def _obstacle(member: Member, verdict: Verdict) -> tuple[str, str] | None:
     """Why no new pod will come by itself, and what to do."""
     pod, workload, name = member.pod, member.workload, verdict.workload
-    again = _again(pod, name)
+    again = _again(member, name)
     if member.strategy is Rotation.REFRESH:
         return (
             "its files were written once, by a fetcher that has ended",
@@ -188,18 +193,21 @@ def _obstacle(member: Member, verdict: Verdict) -> tuple[str, str] | None:
         )
     if member.strategy is Rotation.NONE:
         return f"{PREFIX}rotation=none: nothing replaces the pod", again
-    if not rotatable(pod):
+    if member.orphan or not rotatable(pod):
         what = "it has no owner" if pod.owner is None else f"its owner {name} cannot be rolled"
         return f"{what}: nothing replaces the pod", f"{again}, or have the fetcher stay as a sidecar"
-    return None if workload is None else _held(workload, pod, name)
+    return None if workload is None else _held(member, workload, name)
 
 
-def _held(workload: Workload, pod: Pod, name: str) -> tuple[str, str] | None:
+def _held(member: Member, workload: Workload, name: str) -> tuple[str, str] | None:
     """What keeps a workload from being rolled by Podcert."""
+    pod = member.pod
     if workload.template_labels.get(ENROLL_LABEL) != "true":
-        return f"the template of {name} lacks the label {ENROLL_LABEL}, so Podcert does not roll it", _again(pod, name)
+        return f"the template of {name} lacks the label {ENROLL_LABEL}, so Podcert does not roll it", _again(
+            member, name
+        )
     if workload.paused and workload.template_annotations.get("rotation") != Rotation.EVICT:
-        return f"{name} is paused", f"kubectl -n {pod.namespace} rollout resume {name.lower()}"
+        return f"{name} is paused", f"kubectl -n {pod.namespace} rollout resume {_argument(name)}"
     ordinal = pod.name.rpartition("-")[2]
     if workload.partition and not workload.on_delete and ordinal.isdecimal() and int(ordinal) < workload.partition:
         return (
@@ -209,10 +217,16 @@ def _held(workload: Workload, pod: Pod, name: str) -> tuple[str, str] | None:
     return None
 
 
-def _again(pod: Pod, name: str) -> str:
-    if rotatable(pod):
-        return f"kubectl -n {pod.namespace} rollout restart {name.lower()}"
+def _again(member: Member, name: str) -> str:
+    pod = member.pod
+    if rotatable(pod) and not member.orphan:
+        return f"kubectl -n {pod.namespace} rollout restart {_argument(name)}"
     return f"replace it: kubectl -n {pod.namespace} delete pod {pod.name}"
+
+
+def _argument(name: str) -> str:
+    """For a command that people copy into a shell: the name is what the pod says, and the API server takes any text for it."""
+    return shlex.quote(name.lower())
 
 
 def counts(verdicts: Sequence[Verdict]) -> Mapping[Standing, int]:

@@ -218,6 +218,61 @@ def test_what_would_break_a_change_is_told_with_the_command_that_mends_it(world:
     assert "there is nothing to do" in ca(world, "rotate", "--to", old)[1]
 
 
+def test_what_somebody_says_of_a_pod_in_another_namespace_counts_for_nothing(world: World) -> None:
+    with running(world.launch(PODCERT_CA_REFRESH="1")):
+        world.pod("web")
+        world.enrolled("web")
+    secret = world.secret_of("web")
+    assert secret is not None
+    notes = secret["metadata"]["annotations"]
+    new_root(world)
+    everything = ",".join(one["fingerprint"] for one in picture(world)["issuers"])
+    lie = {**notes, "podcert.io/anchors": everything, "podcert.io/issued-at": "9999-12-31T23:59:59Z"}
+    elsewhere = f"{world.namespace}-elsewhere"
+    world.create("/api/v1/namespaces", {"metadata": {"name": elsewhere}})
+    meta = {"name": secret["metadata"]["name"], "labels": secret["metadata"]["labels"], "annotations": lie}
+    world.create(f"/api/v1/namespaces/{elsewhere}/secrets", {"metadata": meta})
+    found = picture(world)
+    world.cluster.api.call("DELETE", f"/api/v1/namespaces/{elsewhere}")
+    assert (found["phase"], found["counts"]["followed"], found["counts"]["waiting"]) == ("distributing", 0, 1)
+
+
+def test_a_pod_whose_owner_cannot_be_rolled_is_named_and_its_owners_name_is_no_command(
+    world: World, manager: Manager
+) -> None:
+    made = world.pod("lone")
+    body = {"metadata": {"name": "owned", "labels": made["metadata"]["labels"]}, "spec": made["spec"]}
+    # The garbage collector leaves alone whose owner is of a kind that it does not know.
+    body["metadata"]["ownerReferences"] = [
+        {"apiVersion": "none/v1", "kind": "StatefulSet", "name": "web; reboot", "uid": "u", "controller": True}
+    ]
+    world.create(f"{world.core}/pods", body)
+    world.enrolled("owned")
+    serves(world, "owned")
+    new_root(world)
+    (found,) = (one for one in picture(world)["pods"] if one["pod"] == "owned")
+    assert found["standing"] == "cannot follow"
+    assert found["remedy"].startswith(f"replace it: kubectl -n {world.namespace} delete pod owned, ")
+
+
+def test_an_issuer_that_has_ended_does_not_take_over(world: World) -> None:
+    (old,) = issuers(world)
+    body = {"common_name": "short", "key_type": "ec", "ttl": "1s"}
+    new = str(world.ask("POST", f"{world.mount}/root/rotate/internal", body)["data"]["issuer_id"])
+    eventually(lambda: f"ended at {ends(world, new)}" in ca(world, "status")[1])
+    status, _out, err = ca(world, "rotate")
+    assert (status, "take the change back (podcert ca abort)" in err) == (1, True)
+    assert ca(world, "abort")[0] == 0
+    status, _out, err = ca(world, "rotate", "--to", new)
+    assert (status, f"the issuer {new} ended at" in err) == (1, True)
+    assert world.ask("GET", f"{world.mount}/config/issuers")["data"]["default"] == old
+
+
+def ends(world: World, issuer: str) -> str:
+    """An issuer's end, as it is printed."""
+    return str(next(one["notAfter"] for one in picture(world)["issuers"] if one["id"] == issuer))
+
+
 def test_missing_rights_are_named(world: World) -> None:
     world.ask(
         "PUT",

@@ -20,6 +20,7 @@ from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.trust import State, state_of
 from certmanager.vault.bootstrap.step import Write
 
+NOW = 1e6
 LOOKS = 400
 """After so many a run that does not end has failed."""
 
@@ -72,7 +73,7 @@ class World:
             verdicts.append(Verdict("a", f"p{number}", "w", "restart", standing, "why", "remedy"))
         behind = any(verdict.standing is not Standing.FOLLOWED for verdict in verdicts)
         phase = Phase.RETIRING if change.phase is Phase.SINGLE and behind else change.phase
-        return Picture(self.authorities, change, phase, tuple(verdicts))
+        return Picture(self.authorities, change, phase, tuple(verdicts), now=NOW)
 
     def follow(self) -> None:
         """The manager does what is due for one pod."""
@@ -245,6 +246,31 @@ def test_another_change_is_not_begun_while_one_is_under_way() -> None:
     world = World([0], pods(1), issuers=[issuer("1", State.CLOSING), issuer("2", State.ISSUING, default=True)])
     with pytest.raises(Refused, match="a change to 2 is under way"):
         drive(world, to="1")
+
+
+def test_no_issuer_that_has_ended_takes_over() -> None:
+    ended = replace(issuer("2", State.ISSUING), not_after=NOW)
+    world = World([0], pods(2), issuers=[issuer("1", State.ISSUING, default=True), ended])
+    said: list[str] = []
+    with pytest.raises(Refused, match=r"issuer 2 ended at 1970-01-12T13:46:40Z.*podcert ca abort"):
+        drive(world, said)
+    assert "problem: the issuer 2 ended" in "\n".join(said)
+    assert world.authorities.default == world.issuers[0]
+    world.issuers[1], world.pods = replace(ended, state=State.RETIRED), []
+    with pytest.raises(Refused, match="name another by --to"):
+        drive(world, to="2")
+    assert world.issuers[1].state is State.RETIRED
+
+
+def test_a_default_issuer_that_may_not_issue_is_told_instead_of_waiting_for_what_it_would_make() -> None:
+    closed = replace(issuer("1", State.RETIRED), default=True)
+    with pytest.raises(Refused, match=r"the default issuer 1 may not issue.* vault patch pki/issuer/1 usage="):
+        drive(World([0], [], issuers=[closed]))
+    world = World([0], pods(1), issuers=[replace(closed, state=State.CLOSING), issuer("2", State.ISSUING)])
+    world.follow = lambda: None  # type: ignore[method-assign]
+    said: list[str] = []
+    assert drive(world, said, timeout=5.0) is Outcome.TIMEOUT
+    assert len([line for line in said if line.startswith("problem: the default issuer 1 may not issue")]) == 1
 
 
 def test_an_intermediate_has_no_successor_that_vault_could_make_alone() -> None:

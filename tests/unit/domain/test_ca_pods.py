@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certmanager.domain.ca_change import Goal, Phase
 from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
@@ -128,6 +131,21 @@ def test_a_pod_that_cannot_follow_comes_with_what_to_do(of: Pod, on: Workload | 
     found = verdict(of, secret(), on=on)
     assert found.standing is Standing.STUCK
     assert said in found.remedy
+
+
+def test_a_pod_whose_owner_is_no_workload_that_podcert_rolls_is_not_waited_for() -> None:
+    found = judge(Member(one_shot(), secret(), orphan=True), GOAL, NOW)
+    assert (found.standing, found.remedy.partition(",")[0]) == (
+        Standing.STUCK,
+        "replace it: kubectl -n default delete pod web-0",
+    )
+
+
+@given(st.text(min_size=1))
+def test_an_owners_name_is_one_word_of_the_command_that_is_shown(name: str) -> None:
+    owner = Owner("apps/v1", "StatefulSet", name, "u")
+    shown = verdict(one_shot(owner, annotations={"rotation": "none"}), secret()).remedy
+    assert shlex.split(shown) == ["kubectl", "-n", "default", "rollout", "restart", f"statefulset/{name.lower()}"]
 
 
 @pytest.mark.parametrize(
