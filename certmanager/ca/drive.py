@@ -7,9 +7,6 @@ begins again with a look.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +24,7 @@ from certmanager.domain.times import rfc3339
 from certmanager.domain.trust import State
 from certmanager.vault.bootstrap.api import Admin
 from certmanager.vault.bootstrap.step import Write
+from certmanager.vault.interrupts import undisturbed
 
 LOOKS: Final = 2
 """In a row that have to say the same: a pod that was on its way during the first one is seen by the second."""
@@ -166,7 +164,7 @@ class Driver:
         if picture.problems:
             raise Refused("CannotGoOn", "; ".join(picture.problems))
         self._admin.require(steps)
-        with undisturbed():
+        with undisturbed():  # between the switch of the default and the close of the old issuer nothing may come
             for step in steps:
                 self._say(step.command)
                 answer = self._admin.write(step.call, step.payload)
@@ -187,22 +185,6 @@ class Driver:
         if line != self._said:
             self._said = line
             self._say(line)
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C is held back: between the switch of the default and the close of the old issuer nothing may come."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
 
 
 def first_steps(picture: Picture, course: Course) -> list[Write]:

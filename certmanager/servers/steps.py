@@ -13,6 +13,7 @@ from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.servers.keys import KeyStore
 from certmanager.servers.reach import Reach, Seen, look
 from certmanager.vault import seal
+from certmanager.vault.interrupts import undisturbed
 from certmanager.vault.seal import Keys, State
 
 ROUND_SECONDS = 0.5
@@ -71,18 +72,22 @@ def initialise(reach: Reach, store: KeyStore, numbers: tuple[int, int], pace: Pa
     if there is not None:
         pace.news(there.server.name, "is initialised already")
         return Initialised(there.server.name, already=True)
-    first = seen[0].server
+    with undisturbed():  # who lost patience here would lose the keys
+        _initialise(seen[0], store, numbers, pace)
+    return Initialised(seen[0].server.name, already=False)
+
+
+def _initialise(first: Seen, store: KeyStore, numbers: tuple[int, int], pace: Pace) -> None:
     store.reserve()
     try:
-        keys = seal.initialise(first.transport, *numbers, automatic=seen[0].status.automatic)
+        keys = seal.initialise(first.server.transport, *numbers, automatic=first.status.automatic)
     except PodcertError as error:
         store.release()
         if isinstance(error, NotYet) and error.reason in {"VaultUnreachable", "VaultAnswerUnreadable"}:
             raise NotYet(error.reason, f"{error.message}. {_LOST}") from None
         raise
     _put(store, keys, pace)
-    pace.news(first.name, f"initialised: {_count(keys, numbers)}")
-    return Initialised(first.name, already=False)
+    pace.news(first.server.name, f"initialised: {_count(keys, numbers)}")
 
 
 _LOST = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,18 @@ def test_the_file_is_there_with_room_in_it_before_vault_is_asked(tmp_path: Path)
     assert sizes == [65536]
     assert json.loads((tmp_path / "k").read_text())["root_token"] == TOKEN
     assert SHARE not in "".join(news)
+
+
+def test_ctrl_c_while_vault_makes_the_keys_waits_until_they_are_kept(tmp_path: Path) -> None:
+    def init(_seen: Seen) -> Reply:
+        os.kill(os.getpid(), signal.SIGINT)
+        return Reply(200, ANSWER)
+
+    with fake_vault() as fake:
+        fake.routes |= {"sys/seal-status": Reply(200, FRESH), "sys/init": init}
+        with pytest.raises(KeyboardInterrupt):
+            initialise(server(fake), KeysFile(tmp_path / "k"), (1, 1), pace([]))
+    assert json.loads((tmp_path / "k").read_text())["root_token"] == TOKEN
 
 
 def test_a_server_that_stays_sealed_is_named_with_how_far_it_is() -> None:

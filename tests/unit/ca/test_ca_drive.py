@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmanager.ca.drive import Clock, Course, Driver, Outcome, undisturbed
+from certmanager.ca.drive import Clock, Course, Driver, Outcome
 from certmanager.ca.look import Picture
 from certmanager.ca.terms import NewRoot
 from certmanager.domain.ca_change import Authorities, Issuer, Phase, change_of
@@ -19,6 +19,7 @@ from certmanager.domain.ca_pods import Standing, Verdict
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.trust import State, state_of
 from certmanager.vault.bootstrap.step import Write
+from certmanager.vault.interrupts import undisturbed
 
 NOW = 1e6
 LOOKS = 400
