@@ -18,6 +18,7 @@ from certmanager.domain.model import (
     Rotation,
     Service,
     StoredSecret,
+    Workload,
 )
 from certmanager.domain.request import Defaults, decide_request
 from certmanager.domain.secret_notes import annotations_for
@@ -61,6 +62,28 @@ def pod(name: str = "web-0", **fields: Any) -> Pod:
 def service(name: str = "web", selector: Mapping[str, str] | None = None, **fields: Any) -> Service:
     """A Service in `default` that selects `app: web`."""
     return replace(Service("default", name, 10, {"app": "web"} if selector is None else selector), **fields)
+
+
+def deployment(name: str = "web", **fields: Any) -> Workload:
+    """A Deployment in `default` whose one pod is labelled `app: <name>` and enrolled; its last roll is over."""
+    base = Workload(
+        namespace="default",
+        kind="Deployment",
+        name=name,
+        uid=f"deployment-{name}",
+        resource_version=1,
+        selector={"app": name},
+        selector_is_simple=True,
+        template_labels={"app": name, "podcert.io/enroll": "true"},
+        template_annotations={},
+        paused=False,
+        on_delete=False,
+        partition=0,
+        replicas=1,
+        settled=True,
+        restarted_for=None,
+    )
+    return replace(base, **fields)
 
 
 def annotated(**annotations: str) -> Pod:

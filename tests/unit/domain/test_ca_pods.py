@@ -14,7 +14,7 @@ from certmanager.domain.ca_change import Goal, Phase
 from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
 from certmanager.domain.model import Delivery, Owner, Pod, StoredSecret, Workload
 from certmanager.domain.times import rfc3339
-from tests.unit.domain.builders import DAY, NOW, UID, pod
+from tests.unit.domain.builders import DAY, NOW, UID, deployment, pod
 
 GOAL = Goal(Phase.DISTRIBUTING, anchors=frozenset({"new"}))
 ISSUING = Goal(Phase.ISSUING, issuers=frozenset({"old"}))
@@ -36,27 +36,6 @@ def secret(anchors: str | None = "old", **notes: str) -> StoredSecret:
     annotations |= {"issuer": "old"} | ({} if anchors is None else {"anchors": anchors})
     annotations |= {name.replace("_", "-"): value for name, value in notes.items()}
     return StoredSecret("default", NAME, "s", 1, True, "web-0", UID, frozenset(), annotations, None)
-
-
-def workload(**fields: Any) -> Workload:
-    base = Workload(
-        namespace="default",
-        kind="Deployment",
-        name="web",
-        uid="u",
-        resource_version=1,
-        selector={"app": "web"},
-        selector_is_simple=True,
-        template_labels={"podcert.io/enroll": "true"},
-        template_annotations={},
-        paused=False,
-        on_delete=False,
-        partition=0,
-        replicas=1,
-        settled=True,
-        restarted_for=None,
-    )
-    return replace(base, **fields)
 
 
 def one_shot(owner: Owner | None = REPLICA, **fields: Any) -> Pod:
@@ -119,10 +98,10 @@ def test_what_a_pod_serves_is_what_counts(of: Pod, having: StoredSecret, standin
 @pytest.mark.parametrize(
     ("of", "on", "said"),
     [
-        (one_shot(), workload(paused=True), "kubectl -n default rollout resume deployment/web"),
-        (one_shot(), workload(template_labels={}), "rollout restart deployment/web"),
-        (one_shot(), workload(template_annotations={"rotation": "none"}), "rollout restart deployment/web"),
-        (one_shot(SET), workload(kind="StatefulSet", partition=1), "lower the partition"),
+        (one_shot(), deployment(paused=True), "kubectl -n default rollout resume deployment/web"),
+        (one_shot(), deployment(template_labels={}), "rollout restart deployment/web"),
+        (one_shot(), deployment(template_annotations={"rotation": "none"}), "rollout restart deployment/web"),
+        (one_shot(SET), deployment(kind="StatefulSet", partition=1), "lower the partition"),
         (one_shot(None), None, "kubectl -n default delete pod web-0"),
         (one_shot(annotations={"rotation": "refresh"}), None, "or have the fetcher stay as a sidecar"),
     ],
@@ -151,12 +130,12 @@ def test_an_owners_name_is_one_word_of_the_command_that_is_shown(name: str) -> N
 @pytest.mark.parametrize(
     ("of", "on"),
     [
-        (one_shot(), workload()),
-        (one_shot(SET), workload(kind="StatefulSet", partition=0)),
-        (one_shot(SET), workload(kind="StatefulSet", partition=1, on_delete=True)),
-        (one_shot(), workload(paused=True, template_annotations={"rotation": "evict"})),
+        (one_shot(), deployment()),
+        (one_shot(SET), deployment(kind="StatefulSet", partition=0)),
+        (one_shot(SET), deployment(kind="StatefulSet", partition=1, on_delete=True)),
+        (one_shot(), deployment(paused=True, template_annotations={"rotation": "evict"})),
         # Somebody patched the pod; its template is what counts.
-        (one_shot(annotations={"rotation": "none"}), workload()),
+        (one_shot(annotations={"rotation": "none"}), deployment()),
     ],
 )
 def test_a_pod_that_its_workload_will_replace_is_waited_for(of: Pod, on: Workload) -> None:

@@ -7,32 +7,12 @@ from typing import Any
 
 from certmanager.domain.model import Delivery, Owner, Pod, Workload
 from certmanager.engine.windows import parse_window
+from tests.unit.domain.builders import deployment
 from tests.unit.engine.bench import Engine
 from tests.unit.engine.builders import pod, service
 
 OLD = "5d4f8"
 LIFE = 90.0
-
-
-def deployment(name: str = "web", **fields: Any) -> Workload:
-    base = Workload(
-        namespace="default",
-        kind="Deployment",
-        name=name,
-        uid=f"deployment-{name}",
-        resource_version=1,
-        selector={"app": name},
-        selector_is_simple=True,
-        template_labels={"app": name, "podcert.io/enroll": "true"},
-        template_annotations={},
-        paused=False,
-        on_delete=False,
-        partition=0,
-        replicas=1,
-        settled=True,
-        restarted_for=None,
-    )
-    return replace(base, **fields)
 
 
 def replica(index: int, name: str = "web", revision: str = OLD, **fields: Any) -> Pod:

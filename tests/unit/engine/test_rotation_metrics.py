@@ -12,9 +12,10 @@ from certmanager.domain.model import Delivery
 from certmanager.domain.rotation import CertificateFact, HeldRoll
 from certmanager.engine.keys import WorkloadKey
 from certmanager.engine.served import reloads
+from tests.unit.domain.builders import deployment
 from tests.unit.engine.bench import Engine
 from tests.unit.engine.builders import pod, service
-from tests.unit.engine.test_rotation import LIFE, Evicting, Rolled, deployment, replica, told
+from tests.unit.engine.test_rotation import LIFE, Evicting, Rolled, replica, told
 
 LABELS = {"app": "web", "podcert.io/enroll": "true"}
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.engine.test_rotation import OLD, Rolled, deployment, replica, told
+from tests.unit.domain.builders import deployment
+from tests.unit.engine.test_rotation import OLD, Rolled, replica, told
 
 
 def test_a_roll_that_has_only_just_begun_is_not_told_as_stuck_however_near_the_end_is() -> None:
