@@ -9,7 +9,7 @@ from typing import Any
 
 from fetcher import reload
 from fetcher.errors import SettingsError
-from fetcher.settings import OPTIONS
+from fetcher.options import OPTIONS
 
 _EPILOG = """\
 Each flag is also an environment variable, named in brackets; a flag is stronger.

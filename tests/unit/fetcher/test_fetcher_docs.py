@@ -10,8 +10,8 @@ import yaml
 
 from fetcher import publish
 from fetcher.flags import _EPILOG
+from fetcher.options import OPTIONS, Option
 from fetcher.reload import SIGNALS
-from fetcher.settings import OPTIONS, Option
 
 PAGE = (Path(__file__).parents[3] / "docs" / "fetcher.md").read_text(encoding="utf-8")
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]

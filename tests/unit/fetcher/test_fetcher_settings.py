@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fetcher import settings
 from fetcher.errors import SettingsError
+from fetcher.options import OPTIONS
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_an_ipv6_address_may_have_brackets(environment: dict[str, str], host: st
 
 
 def test_every_option_has_a_flag_that_is_stronger(environment: dict[str, str]) -> None:
-    flags = [part for o in settings.OPTIONS for part in (o.flag, environment.get(o.variable, o.default or "1s"))]
+    flags = [part for o in OPTIONS for part in (o.flag, environment.get(o.variable, o.default or "1s"))]
     for flag, value in (("--secret-name", "by-flag"), ("--refresh", "true"), ("--seed-dir", "/seed")):
         flags[flags.index(flag) + 1] = value
     read = settings.read(flags, environment | {"PODCERT_SECRET_NAME": "by-variable"})
