@@ -15,29 +15,20 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from certmanager.domain.errors import NotYet
-from certmanager.domain.model import KeyType, Mode, Names, Request, Rotation
+from certmanager.domain.model import Names
 from certmanager.vault import AppRoleLogin, CertLogin, JwtLogin, Login, Vault, VaultConfig, connect
 from certmanager.x509.maker import X509KeyMaker
 from tests.cluster.openbao import DevServer
 from tests.contract.vault_tls import write_client
 from tests.integration import jwts
 from tests.integration.tls_server import tls_server
+from tests.unit.domain.builders import request
 from tests.unit.vault.builders import Clock
 
 pytestmark = pytest.mark.cluster
 
 NAME = "web.shop.svc.cluster.local"
-REQUEST = Request(
-    mode=Mode.SIGN,
-    key_type=KeyType.EC_256,
-    mount="pki",
-    role="pods",
-    ttl=600,
-    names=Names(dns=(NAME,), common_name=NAME),
-    secret_name="web-cert-12345678",
-    fixed_name=False,
-    rotation=Rotation.NONE,
-)
+REQUEST = request(ttl=600, names=Names(dns=(NAME,), common_name=NAME))
 MAKER = X509KeyMaker()
 SECRET_ID = "auth/approle/role/podcert/secret-id"
 CLOCK = Clock()

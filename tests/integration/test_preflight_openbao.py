@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from certmanager.domain.errors import Refused
-from certmanager.domain.model import KeyType, Mode, Names, Request, Rotation
+from certmanager.domain.model import KeyType, Mode, Names, Request
 from certmanager.domain.preflight import objection
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.preflight import role_of
 from certmanager.x509.maker import X509KeyMaker
 from tests.cluster.openbao import DevServer
+from tests.unit.domain import builders
 
 pytestmark = pytest.mark.cluster
 
@@ -86,16 +87,13 @@ def requests(draw: st.DrawFn) -> Request:
     )
     mode = draw(st.sampled_from(Mode))
     keys = (KeyType.EC_256, KeyType.EC_256, KeyType.EC_384, KeyType.ED25519)
-    return Request(
+    return builders.request(
         mode=mode,
         key_type=draw(st.sampled_from(keys)) if mode is Mode.SIGN else None,
         mount=MOUNT,
         role=ROLE,
         ttl=draw(st.sampled_from((None, 60, 3600))),
         names=names,
-        secret_name="web-cert-12345678",
-        fixed_name=False,
-        rotation=Rotation.NONE,
     )
 
 
@@ -182,17 +180,7 @@ def test_the_usual_mistakes_are_foreseen(
         "key": ("any", 0),
         "require_cn": False,
     }
-    request = Request(
-        mode=Mode.SIGN,
-        key_type=KeyType.EC_256,
-        mount=MOUNT,
-        role=ROLE,
-        ttl=60,
-        names=names,
-        secret_name="web-cert-12345678",
-        fixed_name=False,
-        rotation=Rotation.NONE,
-    )
+    request = builders.request(mount=MOUNT, role=ROLE, ttl=60, names=names)
     write_role(openbao, usual | change)
     assert predicted(openbao, request) is not None
     assert refused(vault, request)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from certmanager.domain.errors import NotYet, PodcertError, Refused
-from certmanager.domain.model import Bundle, KeyType, Material, Mode, Names, Request, Rotation
+from certmanager.domain.model import Bundle, KeyType, Material, Mode, Names, Request
 from certmanager.vault import TokenFile, TokenValue, Vault, VaultConfig, connect
 from certmanager.x509.inspect import inspect_bundle
 from certmanager.x509.maker import X509KeyMaker
 from tests.cluster.openbao import DevServer, dev_server
+from tests.unit.domain import builders
 
 pytestmark = pytest.mark.cluster
 
@@ -78,18 +79,7 @@ def prepare(server: DevServer) -> None:
 
 def request(**changes: Any) -> Request:
     """Sign for NAMES with P-256 at ROOT, unless changed."""
-    basis = Request(
-        mode=Mode.SIGN,
-        key_type=KeyType.EC_256,
-        mount=ROOT,
-        role="pods",
-        ttl=3600,
-        names=NAMES,
-        secret_name="web-cert-12345678",
-        fixed_name=False,
-        rotation=Rotation.NONE,
-    )
-    return replace(basis, **changes)
+    return replace(builders.request(mount=ROOT, ttl=3600, names=NAMES), **changes)
 
 
 def enrol(vault: Vault, wanted: Request) -> tuple[Material, Bundle]:

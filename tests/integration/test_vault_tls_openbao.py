@@ -10,7 +10,6 @@ import os
 import signal
 import ssl
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,28 +18,20 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from certmanager.domain.model import KeyType, Mode, Names, Request, Rotation
-from certmanager.servers.throwaway import Console, Options, main
+from certmanager.console import Console
+from certmanager.domain.model import Names
+from certmanager.servers.throwaway import Options, main
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
 from certmanager.x509.maker import X509KeyMaker
 from tests.cluster import addresses
 from tests.cluster.openbao import PORTS, DevServer, dev_server
 from tests.integration.world import SIGN_ROLE, eventually
+from tests.unit.domain.builders import request
 
 pytestmark = pytest.mark.cluster
 
 NAME = "vault.vault.svc.cluster.local"
-REQUEST = Request(
-    mode=Mode.SIGN,
-    key_type=KeyType.EC_256,
-    mount="pki",
-    role="pods",
-    ttl=600,
-    names=Names(dns=(NAME,), common_name=NAME),
-    secret_name="vault-0-cert-12345678",
-    fixed_name=False,
-    rotation=Rotation.REFRESH,
-)
+REQUEST = request(ttl=600, names=Names(dns=(NAME,), common_name=NAME))
 REFUSED = "Error(s) were encountered during reload"
 MAKER = X509KeyMaker()
 LISTENER = """
@@ -101,7 +92,7 @@ class Https:
 def https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Https]:
     folder = tmp_path_factory.mktemp("https")
     seed = Options(folder / "tls", ttl="1h")
-    assert main(seed, Console(lambda _: None, lambda _: None, time.time)) == 0
+    assert main(seed, Console(lambda _: None, lambda _: None, {}, folder)) == 0
     claim = addresses.claim_port(PORTS)
     (folder / "listener.hcl").write_text(LISTENER.format(port=claim.number, tls=folder / "tls"))
     try:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certmanager.domain.model import KeyType, Mode, Names, Request, Rotation
+from certmanager.domain.model import KeyType, Mode, Names, Request
 from certmanager.domain.preflight import VaultRole, advice, objection
+from tests.unit.domain.builders import request
 
 WEB = "web.shop.svc.cluster.local"
 OPEN = VaultRole(
@@ -36,17 +37,7 @@ OPEN = VaultRole(
     ext_key_usage=(),
     ext_key_usage_oids=(),
 )
-SIGN = Request(
-    mode=Mode.SIGN,
-    key_type=KeyType.EC_256,
-    mount="pki",
-    role="pods",
-    ttl=3600,
-    names=Names(dns=(WEB,), common_name=WEB),
-    secret_name="web-cert-12345678",
-    fixed_name=False,
-    rotation=Rotation.NONE,
-)
+SIGN = request(ttl=3600, names=Names(dns=(WEB,), common_name=WEB))
 ISSUE = replace(SIGN, mode=Mode.ISSUE, key_type=None)
 
 
