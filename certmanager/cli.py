@@ -5,18 +5,14 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage or settings.
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from certmanager import __version__
-from certmanager.commands.options import renew, revoke, status
+from certmanager.commands.options import console, renew, revoke, status, with_options
 from certmanager.domain.model import KeyType
 
 
@@ -118,9 +114,8 @@ def bootstrap(no_root: bool, dry_run: bool, output: str, **options: object) -> N
     """
     from certmanager.vault.bootstrap import command
 
-    console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
     options["root"] = not no_root
-    sys.exit(command.main(options, console, dry_run=dry_run, as_json=output == "json"))
+    sys.exit(command.main(options, console(), dry_run=dry_run, as_json=output == "json"))
 
 
 @main.group()
@@ -147,14 +142,8 @@ _SERVERS = (
 )
 
 
-def _with(options: tuple[Any, ...], command: Any) -> Any:
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @vault.command("init")
-@partial(_with, _SERVERS)
+@with_options(*_SERVERS)
 @click.option("--key-shares", type=int, default=1, show_default=True, help="Parts that the unseal key is split into.")
 @click.option("--key-threshold", type=int, default=1, show_default=True, help="Parts that are needed to unseal.")
 def vault_init(**options: Any) -> None:
@@ -166,14 +155,14 @@ def vault_init(**options: Any) -> None:
 
 
 @vault.command("unseal")
-@partial(_with, _SERVERS)
+@with_options(*_SERVERS)
 def vault_unseal(**options: Any) -> None:
     """Unseal every server, and wait until one is active and the others stand by. Run again it changes nothing."""
     _vault("unseal", options)
 
 
 @vault.command("root-token")
-@partial(_with, _PLACES)
+@with_options(*_PLACES)
 def vault_root_token(**options: Any) -> None:
     """Print the root token, for VAULT_TOKEN=$(podcert vault root-token --keys-file …)."""
     _vault("root_token", options)
@@ -199,16 +188,14 @@ def vault_tls(output: str, **options: Any) -> None:
     """
     from certmanager.servers import throwaway
 
-    console = throwaway.Console(click.echo, partial(click.echo, err=True), time.time)
-    sys.exit(throwaway.main(throwaway.Options(as_json=output == "json", **options), console))
+    sys.exit(throwaway.main(throwaway.Options(as_json=output == "json", **options), console()))
 
 
 def _vault(name: str, options: dict[str, Any]) -> None:
     from certmanager.servers import command
 
-    console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
     as_json = options.pop("output", "text") == "json"
-    sys.exit(getattr(command, name)(command.Options(as_json=as_json, **options), console))
+    sys.exit(getattr(command, name)(command.Options(as_json=as_json, **options), console()))
 
 
 @main.command()
@@ -236,8 +223,7 @@ def explain(output: str, **options: Any) -> None:
     """
     from certmanager.explain import command
 
-    console = command.Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
-    sys.exit(command.main(command.Options(as_json=output == "json", **options), console))
+    sys.exit(command.main(command.Options(as_json=output == "json", **options), console()))
 
 
 @main.group()
@@ -255,26 +241,15 @@ _DRY_RUN = click.option("--dry-run", is_flag=True, help="Change nothing; say wha
 _OUTPUT = click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Shape. [text]")
 
 
-def _for_ca(*more: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def decorate(command: Any) -> Any:
-        for option in reversed((*_CA_OPTIONS, *more)):
-            command = option(command)
-        return command
-
-    return decorate
-
-
 def _run_ca(action: str, output: str = "text", **options: Any) -> NoReturn:
     from certmanager.ca import command
     from certmanager.ca.terms import Options
-    from certmanager.vault.bootstrap.command import Console
 
-    console = Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
-    sys.exit(command.main(getattr(command, action), Options(as_json=output == "json", **options), console))
+    sys.exit(command.main(getattr(command, action), Options(as_json=output == "json", **options), console()))
 
 
 @ca.command("status")
-@_for_ca(_OUTPUT)
+@with_options(*_CA_OPTIONS, _OUTPUT)
 @click.option("-n", "--namespace", help="Look at the pods of this namespace only.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Look at the pods of all namespaces. [unless -n is given]")
 def ca_status(namespace: str | None, all_namespaces: bool, **options: Any) -> None:
@@ -286,7 +261,7 @@ def ca_status(namespace: str | None, all_namespaces: bool, **options: Any) -> No
 
 
 @ca.command("rotate")
-@_for_ca(_TO, _DRY_RUN, _OUTPUT)
+@with_options(*_CA_OPTIONS, _TO, _DRY_RUN, _OUTPUT)
 @click.option("--common-name", help="Of the new root. [the current one's]")
 @click.option(
     "--key-type", type=click.Choice([each.value for each in KeyType]), help="Of the new root. [the current one's]"
@@ -304,7 +279,7 @@ def ca_rotate(**options: Any) -> None:
 
 
 @ca.command("abort")
-@_for_ca(_TO, _DRY_RUN)
+@with_options(*_CA_OPTIONS, _TO, _DRY_RUN)
 def ca_abort(**options: Any) -> None:
     """Take a change back while its anchor is still being distributed: the new issuer is retired."""
     _run_ca("abort", **options)

@@ -13,20 +13,18 @@ from certmanager.ca import vault
 from certmanager.ca.cluster import Cluster
 from certmanager.ca.drive import Clock, Course, Driver, Outcome, undoing_steps, upcoming
 from certmanager.ca.look import Eyes, Picture
-from certmanager.ca.terms import NewRoot, Options, UsageError
+from certmanager.ca.terms import NewRoot, Options
 from certmanager.ca.text import as_dict, as_text
+from certmanager.console import Console, Target, UsageError
 from certmanager.domain.ca_change import Issuer
 from certmanager.domain.errors import PodcertError, Refused
 from certmanager.domain.names import parse_duration, parse_role
 from certmanager.domain.problems import RuleError, shown
-from certmanager.kube.client import KubeClient
-from certmanager.kube.kubeconfig import kubeconfig
+from certmanager.kube.kubeconfig import client
 from certmanager.vault.bootstrap import environment as env
 from certmanager.vault.bootstrap.api import Admin
-from certmanager.vault.bootstrap.command import Console
 from certmanager.vault.transport import Transport
 
-CONNECTIONS = 2
 Action = Callable[[Admin, Eyes, Options, Console], int]
 
 
@@ -36,7 +34,7 @@ def main(action: Action, options: Options, console: Console) -> int:
         mount = _mount(options.mount)
         config = env.vault_config(console.environment)
         token, source = env.admin_token(console.environment, console.home)
-        cluster = _cluster(options, console)
+        cluster = Cluster(client(Target(options.kubeconfig, options.context), console))
         transport = Transport(config)
     except (UsageError, ValueError) as error:
         console.err(f"podcert ca: {error}")
@@ -111,13 +109,6 @@ def _ended(outcome: Outcome, picture: Picture, say: Callable[[str], None], conso
 
 def _show(picture: Picture, options: Options, console: Console) -> None:
     console.out(json.dumps(as_dict(picture), indent=2) if options.as_json else as_text(picture))
-
-
-def _cluster(options: Options, console: Console) -> Cluster:
-    path = kubeconfig(options.kubeconfig, console.environment, console.home)
-    if path is None:
-        raise UsageError("there is no kubeconfig; name one by --kubeconfig or KUBECONFIG")
-    return Cluster(KubeClient.from_kubeconfig(path, CONNECTIONS, options.context))
 
 
 def _course(options: Options) -> Course:

@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class UsageError(Exception):
-    """It cannot be done as it was asked for; the text says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class NewRoot:
     """A root that is to be made. `ttl` in seconds, `key_type` one of `domain.model.KeyType`."""

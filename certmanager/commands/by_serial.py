@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from certmanager.commands.terms import Console, UsageError
+from certmanager.console import Console, UsageError
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.names import parse_role
 from certmanager.domain.problems import RuleError, shown

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from certmanager.domain.errors import NotFound
+from certmanager.domain.errors import NotFound, PodcertError
 from certmanager.domain.model import ENROLL_LABEL, MANAGED_LABEL, PREFIX, Pod, StoredSecret
 from certmanager.domain.names import secret_name
 from certmanager.domain.pod_status import Warned
@@ -86,3 +86,11 @@ class Cluster:
             further = text(metadata(answer), "continue")
             if not further:
                 return
+
+
+def told(error: PodcertError) -> str:
+    """An error for who runs a command. What is forbidden is forbidden to him, whatever the manager may do."""
+    if error.reason != "KubernetesForbidden":
+        return error.message
+    what, _, _ = error.message.rpartition("; ")
+    return f"{what or error.message}; your rights do not allow it: docs/commands.md says what is needed"

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from certmanager.console import Console, Target
 from certmanager.domain.names import parse_duration
 from certmanager.domain.problems import RuleError
-
-if TYPE_CHECKING:
-    from certmanager.commands.terms import Console
 
 _CLUSTER = (
     click.option("--kubeconfig", type=click.Path(path_type=Path), help="Kubeconfig file, as kubectl's."),
@@ -29,7 +26,14 @@ _WAIT = (
 _NAMESPACE = click.option("-n", "--namespace", default="default", show_default=True, help="The pods' namespace.")
 
 
-def _with(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def console() -> Console:
+    """That of this process."""
+    return Console(click.echo, partial(click.echo, err=True), os.environ, Path.home())
+
+
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decorator that gives a command the options, in this order."""
+
     def decorate(command: Any) -> Any:
         for option in reversed(options):
             command = option(command)
@@ -43,24 +47,23 @@ def _with(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 @_NAMESPACE
 @click.option("-A", "--all-namespaces", is_flag=True, help="The pods of all namespaces.")
 @click.option("-o", "--output", type=click.Choice(["text", "wide", "json"]), default="text", help="Shape. [text]")
-@_with(*_CLUSTER)
+@with_options(*_CLUSTER)
 def status(pods: tuple[str, ...], namespace: str, all_namespaces: bool, output: str, **target: Any) -> None:
     """Show how enrolled pods stand: until when they serve what, when that is replaced and how, and what is wrong.
 
     Reads pods, Events and the metadata of Secrets, no key. Exit status 0; 1 if it cannot be found out; 2 for wrong usage.
     """
     from certmanager.commands import status as command
-    from certmanager.commands.terms import Target
 
     where = None if all_namespaces else namespace
-    sys.exit(command.main(command.Options(pods, where, output, Target(**target)), _console()))
+    sys.exit(command.main(command.Options(pods, where, output, Target(**target)), console()))
 
 
 @click.command()
 @click.argument("pods", nargs=-1)
 @_NAMESPACE
 @click.option("--all", "everyone", is_flag=True, help="All enrolled pods of the namespace.")
-@_with(*_WAIT, *_CLUSTER)
+@with_options(*_WAIT, *_CLUSTER)
 def renew(pods: tuple[str, ...], wait: bool, timeout: str, **options: Any) -> None:
     """Ask the manager for another certificate for pods, now, by each pod's own rotation strategy.
 
@@ -76,7 +79,7 @@ def renew(pods: tuple[str, ...], wait: bool, timeout: str, **options: Any) -> No
 @click.option("--serial", help="A certificate that no Secret holds any more, by its serial number.")
 @click.option("--certificate", type=click.Path(path_type=Path), help="The same by the certificate (PEM file).")
 @click.option("--mount", envvar="PODCERT_MOUNT", default="pki", show_default=True, help="Its mount, for these two.")
-@_with(*_WAIT, *_CLUSTER)
+@with_options(*_WAIT, *_CLUSTER)
 def revoke(pods: tuple[str, ...], serial: str | None, certificate: Path | None, mount: str, **options: Any) -> None:
     """Have pods' certificates replaced and then revoked; or, by --serial or --certificate, revoke one in Vault yourself.
 
@@ -89,22 +92,15 @@ def revoke(pods: tuple[str, ...], serial: str | None, certificate: Path | None, 
     if not pods:
         from certmanager.commands import by_serial
 
-        sys.exit(by_serial.main(by_serial.Options(mount, serial, certificate), _console()))
+        sys.exit(by_serial.main(by_serial.Options(mount, serial, certificate), console()))
     _request(pods, _seconds(timeout) if wait else None, {**options, "revoke": True})
 
 
 def _request(pods: tuple[str, ...], wait: float | None, options: dict[str, Any]) -> None:
     from certmanager.commands import request
-    from certmanager.commands.terms import Target
 
     target = Target(options.pop("kubeconfig"), options.pop("context"))
-    sys.exit(request.main(request.Options(pods, wait=wait, target=target, **options), _console()))
-
-
-def _console() -> Console:
-    from certmanager.commands.terms import Console
-
-    return Console(click.echo, partial(click.echo, err=True), os.environ, Path.home(), time.time, time.sleep)
+    sys.exit(request.main(request.Options(pods, wait=wait, target=target, **options), console()))
 
 
 def _seconds(text: str) -> float:

@@ -10,14 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from certmanager.commands.cluster import Cluster
-from certmanager.commands.terms import Console, Target, UsageError, cluster, told
+from certmanager.commands.cluster import Cluster, told
+from certmanager.console import Console, Target, UsageError
 from certmanager.domain.errors import Conflict, PodcertError
 from certmanager.domain.model import ENROLL_LABEL, PREFIX, Pod, StoredSecret
 from certmanager.domain.pod_status import serial_served
 from certmanager.domain.problems import shown
 from certmanager.domain.revocation import FINALIZER, RENEW_NOTE, REVOKE_NOTE
 from certmanager.domain.rotation import same_serial
+from certmanager.kube.kubeconfig import client
 
 POLL_SECONDS: Final = 1.0
 TRIES: Final = 5
@@ -60,7 +61,7 @@ def main(options: Options, console: Console) -> int:
     try:
         if bool(options.pods) == options.everyone:
             raise UsageError("name pods, or all of them by --all" if not options.revoke else "name the pods")
-        there = cluster(options.target, console)
+        there = Cluster(client(options.target, console))
         pods, failed = _pods(there, options, console)
         made: list[_Asked] = []
         for pod in pods:

@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from certmanager.commands.cluster import Cluster
-from certmanager.commands.terms import Console, Target, UsageError, cluster, told
+from certmanager.commands.cluster import Cluster, told
+from certmanager.console import Console, Target, UsageError
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.pod_status import PodStatus, Warned, statuses
 from certmanager.domain.times import rfc3339
+from certmanager.kube.kubeconfig import client
 
 Row = Sequence[str]
 
@@ -30,7 +31,7 @@ def main(options: Options, console: Console) -> int:
     try:
         if options.pods and options.namespace is None:
             raise UsageError("pods are named in one namespace: leave -A out")
-        found = _look(cluster(options.target, console), options, console)
+        found = _look(Cluster(client(options.target, console)), options, console)
     except UsageError as error:
         console.err(f"podcert: {error}")
         return 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from certmanager.console import Console, Target, UsageError
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.explain import Explanation, explain
 from certmanager.domain.model import Service
@@ -15,27 +16,10 @@ from certmanager.domain.terms import Defaults
 from certmanager.explain.cluster import Cluster
 from certmanager.explain.manifest import Manifest, ManifestError, Subject, read_manifest
 from certmanager.explain.text import as_dict, as_text
-from certmanager.kube.client import KubeClient
-from certmanager.kube.kubeconfig import kubeconfig
+from certmanager.kube.kubeconfig import client, usual
 from certmanager.policy.file import NO_POLICY, load_policy
 from certmanager.policy.parse import PolicyError
 from certmanager.settings import SettingsError, load
-
-CONNECTIONS = 2
-
-
-class UsageError(Exception):
-    """It cannot be done as it was asked for; the text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Console:
-    """Where the command lives: its outputs, its environment, the user's home folder."""
-
-    out: Callable[[str], None]
-    err: Callable[[str], None]
-    environment: Mapping[str, str]
-    home: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +125,8 @@ def _terms(options: Options) -> tuple[Defaults, IdentityPolicy]:
 
 
 def _cluster(options: Options, console: Console) -> Cluster | None:
-    try:
-        path = kubeconfig(options.kubeconfig, console.environment, console.home)
-        return None if path is None else Cluster(KubeClient.from_kubeconfig(path, CONNECTIONS, options.context))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    target = Target(options.kubeconfig, options.context)
+    return None if usual(target, console) is None else Cluster(client(target, console))
 
 
 def _in_cluster(options: Options, world: _World) -> list[Subject]:

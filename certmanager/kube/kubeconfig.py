@@ -1,26 +1,49 @@
-"""Which kubeconfig a command uses that a person runs: the one that kubectl would.
+"""Which cluster a command asks that a person runs: the one that kubectl would.
 
 The manager never looks for one: there a path has to be given (`credentials`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
+
+from certmanager.console import Console, Target, UsageError
+from certmanager.kube.client import KubeClient
+
+CONNECTIONS: Final = 2
 
 
-def kubeconfig(named: Path | None, environment: Mapping[str, str], home: Path) -> Path | None:
+def usual(target: Target, console: Console) -> Path | None:
     """The kubeconfig that kubectl would use: as named, KUBECONFIG, or the one in the home folder; None without any.
 
     Raises:
-        ValueError: KUBECONFIG names several files.
+        UsageError: KUBECONFIG names several files.
     """
-    if named is not None:
-        return named
-    given = [part for part in environment.get("KUBECONFIG", "").split(":") if part]
+    if target.kubeconfig is not None:
+        return target.kubeconfig
+    given = [part for part in console.environment.get("KUBECONFIG", "").split(":") if part]
     if len(given) > 1:
-        raise ValueError("KUBECONFIG names several files; name one by --kubeconfig")
+        raise UsageError("KUBECONFIG names several files; name one by --kubeconfig")
     if given:
         return Path(given[0])
-    usual = home / ".kube" / "config"
-    return usual if usual.is_file() else None
+    in_home = console.home / ".kube" / "config"
+    return in_home if in_home.is_file() else None
+
+
+def kubeconfig(target: Target, console: Console) -> Path:
+    """The same where there has to be one. Raises `UsageError`."""
+    found = usual(target, console)
+    if found is None:
+        raise UsageError("there is no kubeconfig; name one by --kubeconfig or KUBECONFIG")
+    return found
+
+
+def client(target: Target, console: Console) -> KubeClient:
+    """The API server, by the user's own rights. Raises `UsageError`, also for a kubeconfig that cannot be used."""
+    path = kubeconfig(target, console)
+    try:
+        return KubeClient.from_kubeconfig(path, CONNECTIONS, target.context)
+    except ValueError as error:
+        problem = str(error)
+    raise UsageError(problem)

@@ -6,18 +6,18 @@ Exit codes: 0 it is so, 1 it failed, 2 wrong usage. No key and no token is print
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from certmanager.console import Console, Target, UsageError
 from certmanager.domain.errors import PodcertError
 from certmanager.domain.names import is_subdomain
 from certmanager.domain.problems import shown
-from certmanager.kube.client import KubeClient
 from certmanager.kube.forward import Forwarder
-from certmanager.kube.kubeconfig import kubeconfig
+from certmanager.kube.kubeconfig import client, kubeconfig
 from certmanager.servers import steps
 from certmanager.servers.keys import KeysFile, KeyStore
 from certmanager.servers.reach import OneServer, Pods, Reach
@@ -26,20 +26,6 @@ from certmanager.vault.bootstrap.environment import vault_config
 from certmanager.vault.transport import Transport
 
 SELECTOR = "app.kubernetes.io/name=vault"
-
-
-class UsageError(Exception):
-    """It cannot be done as it was asked for; the text says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Console:
-    """Where the command lives: its outputs, its environment, the user's home folder."""
-
-    out: Callable[[str], None]
-    err: Callable[[str], None]
-    environment: Mapping[str, str]
-    home: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +42,11 @@ class Options:
     as_json: bool = False
     key_shares: int = 1
     key_threshold: int = 1
+
+    @property
+    def target(self) -> Target:
+        """Which cluster."""
+        return Target(self.kubeconfig, self.context)
 
 
 def init(options: Options, console: Console) -> int:
@@ -155,7 +146,7 @@ def _store(options: Options, console: Console) -> KeyStore:
         namespace, name = parse_place(options.unsafe_secret or "")
     except ValueError as error:
         raise UsageError(f'--unsafe-secret="{shown(options.unsafe_secret or "")}": {error}') from None
-    return UnsafeSecret(_client(options, console), namespace, name)
+    return UnsafeSecret(client(options.target, console), namespace, name)
 
 
 def _reach(options: Options, console: Console) -> Reach:
@@ -170,24 +161,10 @@ def _reach(options: Options, console: Console) -> Reach:
         config = vault_config(console.environment)
         if namespace is None:
             return OneServer(Transport(config))
-        forwarder = Forwarder(_kubeconfig(options, console), options.context)
-        return Pods(_client(options, console), forwarder, (namespace, options.selector), config)
+        forwarder = Forwarder(kubeconfig(options.target, console), options.context)
+        return Pods(client(options.target, console), forwarder, (namespace, options.selector), config)
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-def _client(options: Options, console: Console) -> KubeClient:
-    try:
-        return KubeClient.from_kubeconfig(_kubeconfig(options, console), 2, options.context)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _kubeconfig(options: Options, console: Console) -> Path:
-    found = kubeconfig(options.kubeconfig, console.environment, console.home)
-    if found is None:
-        raise UsageError("there is no kubeconfig; name one by --kubeconfig or KUBECONFIG")
-    return found
 
 
 def _pace(options: Options, console: Console) -> steps.Pace:

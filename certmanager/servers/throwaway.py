@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from certmanager.console import Console
 from certmanager.domain.facts import first_fitting
 from certmanager.domain.model import Names
 from certmanager.domain.names import parse_dns_name, parse_duration, parse_ip
@@ -46,15 +47,6 @@ class Options:
     names: tuple[str, ...] = ()
     ttl: str = "365d"
     as_json: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Console:
-    """Where lines go, and the time in seconds since the epoch."""
-
-    out: Callable[[str], None]
-    err: Callable[[str], None]
-    now: Callable[[], float]
 
 
 def main(options: Options, console: Console) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from certmanager.console import Console
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.servers import command, steps
 from certmanager.servers.keys import KeysFile, to_dict
@@ -38,12 +39,12 @@ class Shell:
     out: list[str] = field(default_factory=list)
     err: list[str] = field(default_factory=list)
 
-    def run(self, do: Callable[[command.Options, command.Console], int], **options: Any) -> int:
+    def run(self, do: Callable[[command.Options, Console], int], **options: Any) -> int:
         """A command; what it prints is in `out` and `err` afterwards."""
         self.out.clear()
         self.err.clear()
         environment = {"VAULT_ADDR": self.url}
-        console = command.Console(self.out.append, self.err.append, environment, self.home)
+        console = Console(self.out.append, self.err.append, environment, self.home)
         return do(command.Options(timeout=60, **options), console)
 
 

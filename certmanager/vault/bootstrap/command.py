@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from certmanager.console import Console
 from certmanager.domain.errors import NotYet, PodcertError
 from certmanager.vault.bootstrap import environment as env
 from certmanager.vault.bootstrap.api import Admin
@@ -20,16 +19,6 @@ from certmanager.vault.bootstrap.run import Result, Status, run
 from certmanager.vault.transport import Transport
 
 Print = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Console:
-    """Where lines go, and the environment and home folder that variables and `~/.vault-token` are read from."""
-
-    out: Print
-    err: Print
-    environment: Mapping[str, str]
-    home: Path
 
 
 def main(options: Mapping[str, object], console: Console, *, dry_run: bool, as_json: bool) -> int:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmanager.cli import main
+from certmanager.commands.cluster import told
 from certmanager.commands.status import as_dict, table
-from certmanager.commands.terms import told
 from certmanager.domain.errors import Refused
 from certmanager.domain.pod_status import PodStatus, State
 

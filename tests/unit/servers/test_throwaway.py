@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certmanager.console import Console
 from certmanager.domain.model import Names
-from certmanager.servers.throwaway import Console, Options, main, server_names
+from certmanager.servers.throwaway import Options, main, server_names
 from certmanager.x509.throwaway import throw_away
 from fetcher import verify
 
@@ -31,7 +32,7 @@ class Lines:
     def __init__(self) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
-        self.console = Console(self.out.append, self.err.append, lambda: NOW)
+        self.console = Console(self.out.append, self.err.append, {}, Path(), lambda: NOW)
 
 
 @pytest.fixture
