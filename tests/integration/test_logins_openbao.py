@@ -122,6 +122,12 @@ def connected(clients: list[Vault], place: Place, login: Login, folder: Path | N
     return clients[-1]
 
 
+def certified(clients: list[Vault], place: Place, folder: Path, name: str = "manager") -> Vault:
+    """It shows a certificate of this name, and logs in with it."""
+    write_client(folder, place.clients, name)
+    return connected(clients, place, CertLogin("cert", "podcert", folder / "cert.pem", folder / "key.pem"), folder)
+
+
 def enrol(client: Vault) -> None:
     """One pod's certificate, verified."""
     CLOCK.now += 10  # a refused login may be tried again
@@ -233,9 +239,7 @@ def test_a_jwt_that_vault_refuses_is_told_and_a_good_one_heals_it(
 def test_a_certificate_enrols_and_a_renewed_one_logs_in_again(
     place: Place, clients: list[Vault], tmp_path: Path
 ) -> None:
-    write_client(tmp_path, place.clients, "manager")
-    login = CertLogin("cert", "podcert", tmp_path / "cert.pem", tmp_path / "key.pem")
-    client = connected(clients, place, login, tmp_path)
+    client = certified(clients, place, tmp_path)
     enrol(client)
     before = client.session._token
     write_client(tmp_path, place.clients, "manager")
@@ -249,9 +253,7 @@ def test_a_certificate_enrols_and_a_renewed_one_logs_in_again(
 def test_a_certificate_of_another_name_or_ca_is_told_and_the_right_one_heals_it(
     place: Place, clients: list[Vault], tmp_path: Path
 ) -> None:
-    write_client(tmp_path, place.clients, "stranger")
-    login = CertLogin("cert", "podcert", tmp_path / "cert.pem", tmp_path / "key.pem")
-    client = connected(clients, place, login, tmp_path)
+    client = certified(clients, place, tmp_path, "stranger")
     assert "is for stranger" in failure(client).message
     write_client(tmp_path, trustme.CA(), "manager")
     assert "auth/cert/certs/podcert" in failure(client).message
@@ -262,9 +264,7 @@ def test_a_certificate_of_another_name_or_ca_is_told_and_the_right_one_heals_it(
 def test_the_token_of_a_certificate_is_renewed_over_the_same_certificate(
     place: Place, clients: list[Vault], tmp_path: Path
 ) -> None:
-    write_client(tmp_path, place.clients, "manager")
-    login = CertLogin("cert", "podcert", tmp_path / "cert.pem", tmp_path / "key.pem")
-    client = connected(clients, place, login, tmp_path)
+    client = certified(clients, place, tmp_path)
     enrol(client)
     token = client.session._token
     assert token is not None
