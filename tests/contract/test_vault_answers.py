@@ -11,7 +11,7 @@ from certmanager.domain.errors import NotYet, PodcertError, Refused
 from certmanager.domain.model import Names
 from certmanager.vault import KubernetesLogin, TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.login import lookup
-from tests.contract.vault_server import SERVERS, FakeVault, Reply, fake_vault, recorded
+from tests.contract.vault_server import SERVERS, FakeVault, Reply, recorded
 from tests.unit.vault.builders import Clock
 
 NAMES = Names(
@@ -20,13 +20,6 @@ NAMES = Names(
     uris=("spiffe://x/y",),
     common_name="a.default.svc.cluster.local",
 )
-
-
-@pytest.fixture
-def server() -> Iterator[FakeVault]:
-    with fake_vault() as found:
-        found.routes["auth/token/lookup-self"] = Reply(200, {"data": {"ttl": 0, "renewable": False}})
-        yield found
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from certmanager.domain.errors import NotYet, PodcertError
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.connection import Hooks
 from certmanager.vault.errors import Call
-from tests.contract.vault_server import FakeVault, Reply, Seen, fake_vault
+from tests.contract.vault_server import ENDLESS, FakeVault, Reply, Seen, fake_vault
 from tests.unit.vault.builders import Clock
 
 ASK = Call("POST", "pki/sign/pods", "pki", "pods")
@@ -39,7 +39,7 @@ class Rig:
 @pytest.fixture
 def rig() -> Iterator[Rig]:
     with fake_vault() as server:
-        server.routes["auth/token/lookup-self"] = Reply(200, {"data": {"ttl": 0, "renewable": False}})
+        server.routes["auth/token/lookup-self"] = ENDLESS
         server.routes["pki/sign/pods"] = GOOD
         clock, recovered = Clock(), list[bool]()
         config = VaultConfig(server.url, read_timeout=0.3, connect_timeout=0.3)
@@ -244,7 +244,7 @@ def test_tls_is_verified_and_the_remedy_names_the_setting(tmp_path_factory: pyte
     other.cert_pem.write_to_path(str(folder / "other.pem"))
     with fake_vault() as server:
         _speak_tls(server, ca.issue_cert("vault.test"))
-        server.routes["auth/token/lookup-self"] = Reply(200, {"data": {"ttl": 0, "renewable": False}})
+        server.routes["auth/token/lookup-self"] = ENDLESS
         server.routes["pki/sign/pods"] = GOOD
         url = server.url.replace("http:", "https:")
         good = VaultConfig(url, ca_file=str(folder / "ca.pem"), server_name="vault.test")
@@ -259,7 +259,7 @@ def test_tls_is_verified_and_the_remedy_names_the_setting(tmp_path_factory: pyte
 def test_the_heartbeat_finds_a_vault_that_came_back_by_itself() -> None:
     back = threading.Event()
     with fake_vault() as server:
-        server.routes["auth/token/lookup-self"] = Reply(200, {"data": {"ttl": 0, "renewable": False}})
+        server.routes["auth/token/lookup-self"] = ENDLESS
         broken = iter([True])
 
         def once(_seen: Seen) -> Reply:

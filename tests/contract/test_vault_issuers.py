@@ -17,19 +17,12 @@ from certmanager.vault.connection import Hooks
 from certmanager.vault.issuers import MANY, MOST
 from certmanager.vault.preflight import ISSUER_SECONDS
 from certmanager.x509.inspect import fingerprints
-from tests.contract.vault_server import SERVERS, FakeVault, Reply, Seen, fake_vault, recorded
+from tests.contract.vault_server import SERVERS, FakeVault, Reply, Seen, recorded
 from tests.unit.domain.builders import request
 from tests.unit.vault.builders import Clock
 
 DENIED = Reply(403, {"errors": ["1 error occurred:\n\t* permission denied\n\n"]})
 BAO = SERVERS[0]
-
-
-@pytest.fixture
-def server() -> Iterator[FakeVault]:
-    with fake_vault() as found:
-        found.routes["auth/token/lookup-self"] = Reply(200, {"data": {"ttl": 0, "renewable": False}})
-        yield found
 
 
 @pytest.fixture

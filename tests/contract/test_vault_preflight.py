@@ -17,7 +17,7 @@ from certmanager.domain.preflight import VaultRole
 from certmanager.vault import TokenValue, VaultConfig, connect
 from certmanager.vault.connection import Hooks
 from certmanager.vault.preflight import FORBIDDEN_SECONDS, FORGET_SECONDS, READ_SECONDS, role_of
-from tests.contract.vault_server import SERVERS, FakeVault, Reply, fake_vault, recorded
+from tests.contract.vault_server import ENDLESS, SERVERS, FakeVault, Reply, fake_vault, recorded
 from tests.unit.domain.test_preflight import SIGN
 from tests.unit.vault.builders import Clock
 
@@ -34,7 +34,7 @@ class Rig:
         self.changes = 0
         self.server.routes |= {
             ROLE: recorded(SERVERS[0], "role-read"),
-            "auth/token/lookup-self": Reply(200, {"data": {"ttl": 0, "renewable": False}}),
+            "auth/token/lookup-self": ENDLESS,
         }
         self.client = connect(VaultConfig(server.url), TokenValue("good"), Hooks(self.changed), self.clock)
         self.preflight = self.client.preflight

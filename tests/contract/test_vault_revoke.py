@@ -8,7 +8,7 @@ import pytest
 
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.vault import TokenValue, Vault, VaultConfig, connect
-from tests.contract.vault_server import SERVERS, FakeVault, Reply, fake_vault, recorded
+from tests.contract.vault_server import SERVERS, FakeVault, Reply, recorded
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 FOREIGN = (
@@ -19,13 +19,6 @@ SAME_SERIAL = (
     "1 error occurred:\n\t* certificate with same serial but unequal value already present in this cluster's storage; refusing "
     "to revoke\n\n"
 )
-
-
-@pytest.fixture
-def server() -> Iterator[FakeVault]:
-    with fake_vault() as found:
-        found.routes["auth/token/lookup-self"] = Reply(200, {"data": {"ttl": 0, "renewable": False}})
-        yield found
 
 
 @pytest.fixture

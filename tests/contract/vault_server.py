@@ -48,6 +48,9 @@ class Reply:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
 
+ENDLESS = Reply(200, {"data": {"ttl": 0, "renewable": False}})
+"""What a server says of a token that never ends, as a development server's own."""
+
 Route = Reply | Callable[[Seen], Reply]
 
 
