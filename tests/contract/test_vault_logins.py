@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,24 +12,22 @@ from typing import Any
 import pytest
 
 from certmanager.domain.errors import NotYet
-from certmanager.vault import AppRoleLogin, JwtLogin, KubernetesLogin, Login, TokenValue, Vault, VaultConfig, connect
+from certmanager.vault import AppRoleLogin, JwtLogin, KubernetesLogin, TokenValue, Vault
 from certmanager.vault.errors import Answer, Call
 from certmanager.vault.session import LOGIN_PAUSE_SECONDS, REFUSED_SECONDS
+from tests.contract.vault_rig import VaultRig
 from tests.contract.vault_server import SERVERS, FakeVault, Reply, Seen, fake_vault, recorded
-from tests.unit.vault.builders import Clock
 
 ASK = Call("POST", "pki/sign/pods", "pki", "pods")
 ORIGIN = "auth/approle/role/podcert/secret-id"
 AUTH = {"client_token": "made-by-login", "lease_duration": 600, "renewable": True}
 
 
-class Rig:
+class Rig(VaultRig):
     """A Vault that accepts one secret-id and any JWT; wrapping tokens are good for one use."""
 
     def __init__(self, server: FakeVault) -> None:
-        self.server = server
-        self.clock = Clock()
-        self.clients: list[Vault] = []
+        super().__init__(server)
         self.secret_id = "good-secret-id"
         self.wrapped = {"wrap-1": "good-secret-id"}
         self.origin = ORIGIN
@@ -65,11 +64,6 @@ class Rig:
         found = self.wrapped.pop(seen.token or "", None)
         return Reply(200, {"data": {"secret_id": found}}) if found else recorded(SERVERS[0], "unwrap-again")
 
-    def connect(self, login: Login) -> Vault:
-        client = connect(VaultConfig(self.server.url), login, None, self.clock)
-        self.clients.append(client)
-        return client
-
     def failure(self, client: Vault) -> NotYet:
         with pytest.raises(NotYet) as raised:
             client.session.call(ASK)
@@ -78,11 +72,8 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    with fake_vault() as server:
-        found = Rig(server)
+    with fake_vault() as server, contextlib.closing(Rig(server)) as found:
         yield found
-        for client in found.clients:
-            client.transport.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,29 +11,27 @@ from pathlib import Path
 import pytest
 
 from certmanager.domain.errors import NotYet, PodcertError, Refused
-from certmanager.vault import KubernetesLogin, Login, TokenFile, TokenValue, Vault, VaultConfig, connect
+from certmanager.vault import KubernetesLogin, TokenFile, TokenValue, Vault, VaultConfig, connect
 from certmanager.vault.connection import Hooks
 from certmanager.vault.errors import Call
 from certmanager.vault.session import LOGIN_PAUSE_SECONDS, REFUSED_SECONDS
+from tests.contract.vault_rig import VaultRig
 from tests.contract.vault_server import FakeVault, Reply, Seen, fake_vault
-from tests.unit.vault.builders import Clock
 
 ASK = Call("POST", "pki/sign/pods", "pki", "pods")
 DENIED = Reply(403, {"errors": ["permission denied"]})
 
 
-class Rig:
+class Rig(VaultRig):
     """A Vault that knows a set of tokens, and a client with a clock of its own."""
 
     def __init__(self, server: FakeVault) -> None:
-        self.server = server
-        self.clock = Clock()
+        super().__init__(server, Hooks(on_recovered=self.recover))
         self.valid: dict[str, float] = {"good": 3600.0}
         self.renewable = True
         self.renewed_ttl: float | None = None
         self.logins = 0
         self.recovered = 0
-        self.clients: list[Vault] = []
         server.routes |= {
             "auth/token/lookup-self": self.lookup,
             "auth/token/renew-self": self.renew,
@@ -59,11 +58,6 @@ class Rig:
         auth = {"client_token": f"login-{self.logins}", "lease_duration": 600, "renewable": self.renewable}
         return Reply(200, {"auth": auth})
 
-    def connect(self, login: Login) -> Vault:
-        client = connect(VaultConfig(self.server.url), login, Hooks(on_recovered=self.recover), self.clock)
-        self.clients.append(client)
-        return client
-
     def recover(self) -> None:
         self.recovered += 1
 
@@ -75,11 +69,8 @@ class Rig:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    with fake_vault() as server:
-        found = Rig(server)
+    with fake_vault() as server, contextlib.closing(Rig(server)) as found:
         yield found
-        for client in found.clients:
-            client.transport.close()
 
 
 @pytest.fixture
