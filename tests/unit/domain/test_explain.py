@@ -14,7 +14,7 @@ from certmanager.domain.model import Owner, Pod, Rotation
 from certmanager.domain.renewal import due_at
 from certmanager.domain.request import Rejection, decide_request
 from tests.unit.domain.builders import DAY, DEFAULTS, LONG_NAME, NOW, UID, annotated, pod, secret, service
-from tests.unit.domain.test_policy import SHOP, TRUSTING, terms
+from tests.unit.domain.policies import SHOP, TRUSTING, terms
 
 
 def explained(of: Pod) -> Explanation:
