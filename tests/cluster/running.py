@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import children, images, node
+from tests.cluster import images, node
 from tests.cluster.api import Api, wait
+from tests.cluster.kubectl import ByKubectl
 from tests.cluster.paths import ClusterError
 from tests.cluster.pki import Identity
 from tests.cluster.provider import Spec
@@ -21,7 +22,7 @@ PARTS = ("etcd", "apiserver", "controller-manager", "scheduler", "containerd", "
 
 
 @dataclass(frozen=True)
-class LocalCluster:
+class LocalCluster(ByKubectl):
     """See `provider.Cluster`; on top of that, outages and the inside of the sandbox."""
 
     spec: Spec
@@ -63,30 +64,6 @@ class LocalCluster:
     def api(self) -> Api:
         """Return plain calls to the API server with all rights."""
         return Api(self.apiserver_url, self.ca_file, self.admin)
-
-    def kubectl(
-        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120.0
-    ) -> subprocess.CompletedProcess[str]:
-        """Run kubectl with all rights.
-
-        Raises:
-            ClusterError: it failed and `check` is set; the message has kubectl's own words.
-        """
-        command = [*self.kubectl_command(), *arguments]
-        extra = {"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-            preexec_fn=children.end_with_parent,
-            **extra,
-        )
-        if check and done.returncode != 0:
-            message = f"kubectl {' '.join(arguments)}: {done.stderr.strip() or done.stdout.strip()}"
-            raise ClusterError(message)
-        return done
 
     def kubectl_command(self) -> list[str]:
         """Return the words that start kubectl with all rights, for programs that run it themselves."""
