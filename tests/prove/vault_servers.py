@@ -31,6 +31,7 @@ from tests.e2e.scenario import MANIFESTS, ROOT, Scenario
 from tests.e2e.test_tutorial import make_room, place
 from tests.e2e.vault_servers import volumes
 from tests.e2e.walkthrough import problem, run, steps
+from tests.prove import nodeless
 from tests.prove.parts import say
 from tests.prove.proof import Shown
 from tests.prove.side_by_side import ask_vault, is_of, vault_certificates, vault_serials
@@ -129,9 +130,7 @@ def active_killed(cluster: LocalCluster, folder: Path) -> dict[str, Shown]:
         scenario = Keyed(cluster, folder)
         _three_servers(scenario)
         _manager(scenario)
-        cluster.kubectl("create", "namespace", SPACE)
-        try:
-            cluster.kubectl("create", "serviceaccount", "load", "-n", SPACE)
+        with nodeless.space(cluster, SPACE):
             worker = threading.Thread(target=_load, args=(cluster,), daemon=True)
             worker.start()
             killed = _kill_active(scenario)
@@ -143,8 +142,6 @@ def active_killed(cluster: LocalCluster, folder: Path) -> dict[str, Shown]:
             say("the killed server is unsealed")
             scenario.servers("unseal")
             return shown
-        finally:
-            cluster.kubectl("delete", "namespace", SPACE, "--wait=false")
 
 
 def _three_servers(scenario: Keyed) -> None:
@@ -167,23 +164,8 @@ def _manager(scenario: Keyed) -> None:
 def _load(cluster: LocalCluster) -> None:
     began = time.monotonic()
     for number in range(PODS):
-        cluster.api.create(f"/api/v1/namespaces/{SPACE}/pods", _pod(number))
+        nodeless.create(cluster, SPACE, number)
         time.sleep(max(0.0, began + number / RATE - time.monotonic()))
-
-
-def _pod(number: int) -> dict[str, Any]:
-    """A pod that no node will take: it is enrolled all the same."""
-    mounts = [{"name": "certs", "mountPath": "/var/run/secrets/certs"}]
-    return {
-        "metadata": {"name": f"load-{number}", "labels": {"podcert.io/enroll": "true"}},
-        "spec": {
-            "serviceAccountName": "load",
-            "nodeSelector": {"for": "none"},
-            "initContainers": [{"name": "certificate-fetcher", "image": "none", "volumeMounts": mounts}],
-            "containers": [{"name": "application", "image": "none", "volumeMounts": mounts}],
-            "volumes": [{"name": "certs", "emptyDir": {}}],
-        },
-    }
 
 
 def _kill_active(scenario: Keyed) -> float:

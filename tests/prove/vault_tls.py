@@ -25,6 +25,7 @@ from tests.e2e.scenario import ROOT, Scenario
 from tests.e2e.test_tutorial import make_room, place
 from tests.e2e.vault_servers import volumes
 from tests.e2e.walkthrough import problem, run, steps
+from tests.prove import nodeless
 from tests.prove.parts import say
 from tests.prove.proof import Shown
 
@@ -136,7 +137,7 @@ class _Load:
     def work(self) -> None:
         began = time.monotonic()
         while not self._ended.is_set():
-            made = self.cluster.api.create(f"/api/v1/namespaces/{SPACE}/pods", _pod(len(self.pods)))
+            made = nodeless.create(self.cluster, SPACE, len(self.pods))
             self.pods[made["metadata"]["uid"]] = epoch(made["metadata"]["creationTimestamp"])
             self._ended.wait(max(0.0, began + len(self.pods) / RATE - time.monotonic()))
 
@@ -154,31 +155,15 @@ class _Load:
 
 @contextlib.contextmanager
 def _load(cluster: LocalCluster) -> Iterator[_Load]:
-    cluster.kubectl("create", "namespace", SPACE)
-    cluster.kubectl("create", "serviceaccount", "load", "-n", SPACE)
-    load = _Load(cluster)
-    worker = threading.Thread(target=load.work, daemon=True)
-    worker.start()
-    try:
-        yield load
-    finally:
-        load.stop()
-        worker.join(20)
-        cluster.kubectl("delete", "namespace", SPACE, "--wait=false")
-
-
-def _pod(number: int) -> dict[str, Any]:
-    mounts = [{"name": "certs", "mountPath": "/var/run/secrets/certs"}]
-    return {
-        "metadata": {"name": f"load-{number}", "labels": {"podcert.io/enroll": "true"}},
-        "spec": {
-            "serviceAccountName": "load",
-            "nodeSelector": {"for": "none"},
-            "initContainers": [{"name": "certificate-fetcher", "image": "none", "volumeMounts": mounts}],
-            "containers": [{"name": "application", "image": "none", "volumeMounts": mounts}],
-            "volumes": [{"name": "certs", "emptyDir": {}}],
-        },
-    }
+    made = _Load(cluster)
+    worker = threading.Thread(target=made.work, daemon=True)
+    with nodeless.space(cluster, SPACE):
+        worker.start()
+        try:
+            yield made
+        finally:
+            made.stop()
+            worker.join(20)
 
 
 def _replace_twice(scenario: Scenario, probe: _Probing) -> tuple[float, float]:
