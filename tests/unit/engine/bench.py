@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from certmanager.domain.model import Pod
 from certmanager.domain.rotation import CertificateFact
 from certmanager.engine.intake import Intake
 from certmanager.engine.keys import Key, PodKey
@@ -17,6 +18,7 @@ from certmanager.engine.timers import Timers
 from certmanager.engine.windows import Window
 from certmanager.engine.workers import Reconcilers, Workers
 from tests.unit.domain.builders import DEFAULTS
+from tests.unit.engine.builders import pod, service
 from tests.unit.engine.fakes import (
     FakeApi,
     FakeClock,
@@ -28,6 +30,9 @@ from tests.unit.engine.fakes import (
     FakeVault,
     FakeWorkloads,
 )
+
+SECRET = ("default", "web-cert-12345678")
+"""Where the Secret of the builders' pod is stored."""
 
 
 class Engine:
@@ -98,3 +103,10 @@ class Engine:
     def certificates(self) -> list[CertificateFact]:
         """What the metrics say."""
         return list(served_certificates(self.intake.store, DEFAULTS))
+
+
+def enrolled(engine: Engine, of: Pod | None = None) -> None:
+    """A pod comes with its Service `web`, and a second passes: time for its certificate."""
+    engine.intake.services.upsert(service())
+    engine.intake.pods.upsert(of or pod())
+    engine.run(1)

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from certmanager.domain.errors import NotYet
-from certmanager.domain.model import Delivery, Pod
+from certmanager.domain.model import Delivery
 from certmanager.domain.trust import Trust
 from certmanager.engine.making import FRESH_SECONDS
 from certmanager.engine.reconcile_pod import Policy
 from certmanager.engine.windows import parse_window
 from tests.unit.domain.builders import DEFAULTS, trust
-from tests.unit.engine.bench import Engine
+from tests.unit.engine.bench import Engine, enrolled
 from tests.unit.engine.builders import pod, service
 from tests.unit.engine.test_rotation import OLD, Rolled, replica
 
@@ -28,12 +28,6 @@ def say(engine: Engine, known: Trust) -> None:
     engine.clock.advance(16)
     engine.intake.resync()
     engine.run()
-
-
-def enrolled(engine: Engine, of: Pod) -> None:
-    engine.intake.services.upsert(service())
-    engine.intake.pods.upsert(of)
-    engine.run(1)
 
 
 def stored(engine: Engine) -> list[tuple[str, str]]:

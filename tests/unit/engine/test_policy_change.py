@@ -13,10 +13,9 @@ from certmanager.engine.reconcile_pod import Policy
 from certmanager.policy.file import PolicyFile
 from certmanager.policy.source import TermsSource
 from tests.unit.domain.builders import DEFAULTS
-from tests.unit.engine.bench import Engine
-from tests.unit.engine.builders import pod, service
+from tests.unit.engine.bench import SECRET, Engine, enrolled
+from tests.unit.engine.builders import pod
 
-SECRET = ("default", "web-cert-12345678")
 GRANTING = "rules: [{name: shop, namespaces: [default], dns_names: ['*.example.com']}]"
 NOTHING = "rules: []"
 
@@ -42,9 +41,7 @@ class World:
         self.engine.pods._policy = Policy(self._terms)
 
     def enrol(self, of: Pod) -> None:
-        self.engine.intake.services.upsert(service())
-        self.engine.intake.pods.upsert(of)
-        self.engine.run(1)
+        enrolled(self.engine, of)
 
     def say(self, text: str) -> None:
         self._file.write_text(text)
