@@ -15,17 +15,19 @@ from typing import Any, Final, Literal, Union, get_args, get_origin
 
 import click
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from certmanager.cli import run
 from certmanager.settings import Settings, variable
+from certmanager.settings.checks import duration
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "settings.md"
 
 _HEAD: Final = """\
 # Settings of the manager
 
-<!-- Made from certmanager/settings.py by tests/unit/settings_page.py; tests/unit/test_settings_page.py compares. -->
+<!-- Made from certmanager/settings/fields.py by tests/unit/settings_page.py; tests/unit/test_settings_page.py compares. -->
 
 Every setting is an environment variable and a key of a YAML file; some are flags of `podcert run` too. A flag is stronger
 than the environment, the environment is stronger than the file, and the file is stronger than the default. The file is
@@ -67,8 +69,8 @@ def _row(name: str, field: FieldInfo) -> str:
         f"`{variable(name)}`",
         f"`{name}`",
         f"`{flag}`" if flag else "",
-        _values(name, field),
-        _default(name, field.default),
+        _values(field),
+        _default(field),
         field.description or "",
     )
     return "| " + " | ".join(cells) + " |\n"
@@ -78,13 +80,12 @@ def _flags() -> dict[str, str]:
     return {str(each.name): each.opts[0] for each in run.params if isinstance(each, click.Option)}
 
 
-def _durations() -> frozenset[str]:
-    """The fields whose validator reads a duration."""
-    return frozenset(Settings.__pydantic_decorators__.field_validators["_duration"].info.fields)
+def _is_duration(field: FieldInfo) -> bool:
+    return any(isinstance(each, BeforeValidator) and each.func is duration for each in field.metadata)
 
 
-def _values(name: str, field: FieldInfo) -> str:
-    kind = "a duration" if name in _durations() else next(_kinds(field.annotation), "text")
+def _values(field: FieldInfo) -> str:
+    kind = "a duration" if _is_duration(field) else next(_kinds(field.annotation), "text")
     limits = [_limit(each) for each in field.metadata]
     return ", ".join([kind, *(limit for limit in limits if limit)])
 
@@ -120,12 +121,13 @@ def _limit(condition: object) -> str:
     return ""
 
 
-def _default(name: str, value: object) -> str:
+def _default(field: FieldInfo) -> str:
+    value = field.default
     if value is None or value == ():
         return ""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    if name in _durations():
+    if _is_duration(field):
         return f"`{value:g}s`"
     if isinstance(value, Enum):
         value = value.value
