@@ -272,7 +272,7 @@ def test_a_missing_token_is_told_and_a_broken_one_is_not_repeated(tmp_path: Path
 
 
 def test_the_docs_list_every_option() -> None:
-    from certmanager.cli import bootstrap
+    from certmanager.commands.bootstrap_options import bootstrap
 
     text = (ROOT / "docs/bootstrap.md").read_text()
     for option in bootstrap.params:
