@@ -16,7 +16,7 @@ from certmanager.domain.errors import Conflict, PodcertError
 from certmanager.domain.model import ENROLL_LABEL, PREFIX, Pod, StoredSecret
 from certmanager.domain.pod_status import serial_served
 from certmanager.domain.problems import shown
-from certmanager.domain.revocation import FINALIZER, RENEW_NOTE, REVOKE_NOTE
+from certmanager.domain.revocation_notes import FINALIZER, RENEW_NOTE, REVOKE_NOTE
 from certmanager.domain.rotation import same_serial
 from certmanager.kube.kubeconfig import client
 

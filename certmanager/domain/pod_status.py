@@ -15,7 +15,7 @@ from certmanager.domain.annotations import parse_annotations
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, StoredSecret
 from certmanager.domain.names import secret_name
 from certmanager.domain.reasons import Reason
-from certmanager.domain.revocation import RENEW_NOTE, REVOKE_NOTE, REVOKED_NOTE
+from certmanager.domain.revocation_notes import RENEW_NOTE, REVOKE_NOTE, REVOKED_NOTE
 from certmanager.domain.rotation import one_shot, rotatable, same_serial
 from certmanager.domain.times import parse_rfc3339
 

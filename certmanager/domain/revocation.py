@@ -1,42 +1,30 @@
 """What is to be revoked now, what later, what never, and whether our Secret has to outlive its pod for it.
 
-In the flow: gather → *plan* → Vault → the Secret without what is done. All the state is on the Secret: the finalizer keeps it
-until its certificate is revoked, and the annotation `podcert.io/superseded` holds the certificates that were replaced in it.
+In the flow: gather → *plan* → Vault → the Secret without what is done. All the state is on the Secret (`revocation_notes`).
 A certificate is revoked only when nothing serves it any more, except when somebody asked for it at once. Pure.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 from certmanager.domain.advice import MOUNT_SECONDS
-from certmanager.domain.model import PREFIX, Pod, RevokeWhen, Rotation, StoredSecret
+from certmanager.domain.model import Pod, RevokeWhen, Rotation, StoredSecret
+from certmanager.domain.revocation_notes import (
+    FINALIZER,
+    REVOKE_NOTE,
+    SUPERSEDED_NOTE,
+    OldLeaf,
+    asked,
+    old_leaves,
+    revoked_already,
+)
 from certmanager.domain.rotation import one_shot, replaces_pods, same_serial
 from certmanager.domain.times import parse_rfc3339
 
-FINALIZER: Final = PREFIX + "revoke"
-"""On our Secrets where revocation is asked for: the API server keeps them until we have revoked and taken it away."""
-
-REVOKE_NOTE: Final = "revoke"
-"""Annotation: `<serial>`, or `<serial>,now`: somebody asks for the revocation of that certificate."""
-RENEW_NOTE: Final = "renew"
-"""Annotation: `<serial>`: somebody asks for a new certificate in the place of that one."""
-REVOKED_NOTE: Final = "revoked"
-"""Annotation: `<serial>` of the Secret's own certificate, which is revoked already."""
-SUPERSEDED_NOTE: Final = "superseded"
-"""Annotation: the certificates that were replaced in the Secret and are not revoked yet (JSON)."""
-
 IMPOSSIBLE: Final = "RevocationImpossible"
 """Reason of a refusal that nothing can change: it is not tried again, and keeps no Secret whose pod is gone."""
-
-MAX_OLD: Final = 8
-"""Certificates that wait in one Secret. More come only while Vault issues and forbids to revoke; the one that ends first goes."""
-
-MAX_NOTE: Final = 64 * 1024
-"""Characters of the annotation that are looked at: eight certificates have half of that at most (RSA, 4096 bits)."""
 
 END_SECONDS: Final = 60.0
 """A certificate that ends within this is left to end: who looks at a CRL or asks by OCSP at all does so at longer intervals."""
@@ -44,28 +32,6 @@ END_SECONDS: Final = 60.0
 HOLD_SECONDS: Final = 3.0
 """A Secret that is deleted while its pod lives is held for this: where a whole namespace goes, its pods follow. Then it may
 go, to be made anew, and the new one remembers the certificate of the old."""
-
-
-@dataclass(frozen=True, slots=True)
-class OldLeaf:
-    """A certificate that was replaced in its Secret.
-
-    Attributes:
-        serial: lower-case hex with colons.
-        mount: the PKI mount that it comes from.
-        not_after, since: its end, and when it was replaced; seconds since the epoch.
-        certificate: its DER in base64.
-        proof: signature by its own key in base64: nobody can have another one's certificate revoked by writing it here.
-        asked: somebody asked for its revocation; else the administrator's setting does.
-    """
-
-    serial: str
-    mount: str
-    not_after: float
-    since: float
-    certificate: str
-    proof: str
-    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,28 +128,6 @@ def plan(view: View) -> Plan:
     return Plan(tuple(revoke), tuple(skip), tuple(keep), finalizer, min(waits, default=None), carry)
 
 
-def asked(secret: StoredSecret) -> tuple[bool, bool]:
-    """Whether somebody asks for the revocation of the Secret's own certificate, and whether at once.
-
-    A request names the serial; one for a certificate that has been replaced since asks for nothing.
-    """
-    serial, _, how = secret.annotations.get(REVOKE_NOTE, "").partition(",")
-    named = secret.bundle is not None and bool(serial) and same_serial(serial, secret.bundle.leaf.serial)
-    return named, named and how.strip() == "now"
-
-
-def revoked_already(secret: StoredSecret) -> bool:
-    """The Secret's own certificate is revoked."""
-    serial = secret.annotations.get(REVOKED_NOTE, "")
-    return secret.bundle is not None and bool(serial) and same_serial(serial, secret.bundle.leaf.serial)
-
-
-def renewal_asked(secret: StoredSecret) -> bool:
-    """Somebody asks for another certificate in the place of the Secret's own."""
-    serial = secret.annotations.get(RENEW_NOTE, "")
-    return secret.bundle is not None and bool(serial) and same_serial(serial, secret.bundle.leaf.serial)
-
-
 def concerns(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
     """Whether there may be anything to do about a Secret: a key that would find nothing is not put on the queue."""
     if not secret.managed:
@@ -205,43 +149,7 @@ def carries(secret: StoredSecret, when: frozenset[RevokeWhen]) -> bool:
     return _revocable(secret) and (bool(when) or asked(secret)[0])
 
 
-def remembered(olds: tuple[OldLeaf, ...], new: OldLeaf) -> tuple[tuple[OldLeaf, ...], tuple[OldLeaf, ...]]:
-    """The list with one more, and what had to leave it: those that end first."""
-    every = [old for old in olds if not same_serial(old.serial, new.serial)] + [new]
-    stay = sorted(every, key=lambda old: old.not_after)[-MAX_OLD:]
-    return tuple(old for old in every if old in stay), tuple(old for old in every if old not in stay)
-
-
-def old_leaves(secret: StoredSecret) -> tuple[OldLeaf, ...]:
-    """What the annotation holds. Somebody may have written nonsense there: what is none of ours is left out."""
-    text = secret.annotations.get(SUPERSEDED_NOTE, "")
-    if not text or len(text) > MAX_NOTE:
-        return ()
-    try:
-        items = json.loads(text)
-    except (ValueError, RecursionError):
-        return ()
-    found = [_old_leaf(item) for item in items] if isinstance(items, list) else []
-    return tuple(old for old in found if old is not None)[:MAX_OLD]
-
-
-def old_leaves_note(olds: tuple[OldLeaf, ...]) -> str | None:
-    """The annotation's text; None without any, and then there is no such annotation."""
-    return json.dumps([asdict(old) for old in olds], separators=(",", ":")) if olds else None
-
-
 _ENDS: Final = f"it ends within {END_SECONDS:.0f} s, or has ended"
-_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {"not_after": (int, float), "since": (int, float), "asked": bool}
-
-
-def _old_leaf(item: object) -> OldLeaf | None:
-    names = {field.name for field in fields(OldLeaf)}
-    if not isinstance(item, dict) or not names - {"asked"} <= item.keys() <= names:
-        return None
-    for name, value in item.items():
-        if not isinstance(value, _KINDS.get(name, str)) or (name != "asked" and isinstance(value, bool)):
-            return None
-    return OldLeaf(**item)
 
 
 def _revocable(secret: StoredSecret) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from certmanager.domain.model import Bundle, StoredSecret
 from certmanager.domain.problems import listed
 from certmanager.domain.reasons import Reason
-from certmanager.domain.revocation import FINALIZER, asked, renewal_asked, revoked_already
+from certmanager.domain.revocation_notes import FINALIZER, asked, renewal_asked, revoked_already
 from certmanager.domain.rotation import same_serial
 from certmanager.domain.trust import Trust, short
 

@@ -14,22 +14,8 @@ from certmanager.domain.annotations import parse_annotations
 from certmanager.domain.errors import NotFound, NotYet, PodcertError, Refused
 from certmanager.domain.model import ENROLL_LABEL, Pod, Rotation, StoredSecret
 from certmanager.domain.request import Defaults, rotation_of
-from certmanager.domain.revocation import (
-    FINALIZER,
-    IMPOSSIBLE,
-    REVOKED_NOTE,
-    SUPERSEDED_NOTE,
-    OldLeaf,
-    Plan,
-    Skip,
-    Target,
-    View,
-    carries,
-    concerns,
-    old_leaves_note,
-    overdue,
-    plan,
-)
+from certmanager.domain.revocation import IMPOSSIBLE, Plan, Skip, Target, View, carries, concerns, overdue, plan
+from certmanager.domain.revocation_notes import FINALIZER, REVOKED_NOTE, SUPERSEDED_NOTE, OldLeaf, old_leaves_note
 from certmanager.domain.supersede import superseded
 from certmanager.domain.trust import Trust
 from certmanager.engine.clock import Clock

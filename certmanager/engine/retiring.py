@@ -15,7 +15,8 @@ from typing import Final
 from certmanager.domain.errors import Refused
 from certmanager.domain.model import Pod, SecretWrite, StoredSecret
 from certmanager.domain.request import Defaults
-from certmanager.domain.revocation import (
+from certmanager.domain.revocation import retires
+from certmanager.domain.revocation_notes import (
     FINALIZER,
     SUPERSEDED_NOTE,
     OldLeaf,
@@ -23,7 +24,6 @@ from certmanager.domain.revocation import (
     old_leaves,
     old_leaves_note,
     remembered,
-    retires,
 )
 from certmanager.engine.clock import Clock
 from certmanager.engine.ports import Reporter, SecretStore

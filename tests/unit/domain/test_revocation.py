@@ -13,23 +13,16 @@ from hypothesis import strategies as st
 from certmanager.domain.advice import MOUNT_SECONDS
 from certmanager.domain.model import Delivery, Pod, RevokeWhen, Rotation, StoredSecret
 from certmanager.domain.reasons import Reason
-from certmanager.domain.revocation import (
-    END_SECONDS,
+from certmanager.domain.revocation import END_SECONDS, HOLD_SECONDS, Plan, View, concerns, overdue, plan, retires
+from certmanager.domain.revocation_notes import (
     FINALIZER,
-    HOLD_SECONDS,
     MAX_OLD,
     OldLeaf,
-    Plan,
-    View,
     asked,
-    concerns,
     old_leaves,
     old_leaves_note,
-    overdue,
-    plan,
     remembered,
     renewal_asked,
-    retires,
 )
 from certmanager.domain.supersede import superseded
 from tests.unit.domain.builders import DAY, NOW, bundle, leaf, pod, secret

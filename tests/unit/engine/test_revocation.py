@@ -16,7 +16,8 @@ from certmanager.domain.advice import MOUNT_SECONDS
 from certmanager.domain.errors import NotYet, Refused
 from certmanager.domain.model import Delivery, Material, Owner, Pod, RevokeWhen, SecretWrite, StoredSecret
 from certmanager.domain.names import secret_name
-from certmanager.domain.revocation import FINALIZER, HOLD_SECONDS, IMPOSSIBLE, old_leaves
+from certmanager.domain.revocation import HOLD_SECONDS, IMPOSSIBLE
+from certmanager.domain.revocation_notes import FINALIZER, old_leaves
 from certmanager.x509.possession import prove
 from tests.unit.domain.builders import DEFAULTS
 from tests.unit.engine.bench import Engine
