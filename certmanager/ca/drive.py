@@ -14,13 +14,12 @@ from enum import Enum
 from typing import Final
 
 from certmanager.ca import vault
-from certmanager.ca.look import Eyes, Picture
+from certmanager.ca.look import Eyes, Picture, too_short
 from certmanager.ca.terms import NewRoot
 from certmanager.ca.text import printable, progress, stuck_lines
 from certmanager.domain.ca_change import Issuer, Phase, leaving
 from certmanager.domain.ca_pods import Standing
 from certmanager.domain.errors import NotYet, Refused
-from certmanager.domain.times import rfc3339
 from certmanager.domain.trust import State
 from certmanager.vault.bootstrap.api import Admin
 from certmanager.vault.bootstrap.step import Write
@@ -200,7 +199,14 @@ def first_steps(picture: Picture, course: Course) -> list[Write]:
             f"the default issuer of {mount} ({default.label}) is an intermediate CA, whose successor Vault cannot make alone: "
             "have one signed and imported, then name it by --to (docs/ca.md)",
         )
-    return [vault.new_root(mount, course.root(default))]
+    root = course.root(default)
+    if root.ttl <= picture.lifetime:
+        raise Refused(
+            "IssuerTooShort",
+            f"the new root would live for {root.ttl} s, and pods' certificates live for {picture.lifetime:.0f} s, which Vault "
+            "would refuse: give it more by --ttl",
+        )
+    return [vault.new_root(mount, root)]
 
 
 def _beginning_with(picture: Picture, reference: str) -> list[Write]:
@@ -214,10 +220,8 @@ def _beginning_with(picture: Picture, reference: str) -> list[Write]:
         )
     if wanted.default:
         return []
-    if wanted.not_after <= picture.now:
-        raise Refused(
-            "IssuerEnded", f"the issuer {reference} ended at {rfc3339(wanted.not_after)}; name another by --to"
-        )
+    if not wanted.serves(picture.lifetime, picture.now):
+        raise Refused("IssuerTooShort", f"{too_short(wanted, picture.now)}; name another by --to")
     return [vault.set_state(mount, wanted, State.ISSUING)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from certmanager.ca.cluster import Cluster
 from certmanager.domain.ca_change import USAGE, Authorities, Change, Issuer, Phase, change_of
-from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
+from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers, usual_lifetime
 from certmanager.domain.rotation import rotatable
 from certmanager.domain.times import rfc3339
 from certmanager.domain.trust import State
@@ -23,6 +23,7 @@ class Picture:
         notes: what could not be looked at.
         asked: names of issuers that pods ask for, and how many pods do.
         now: when, seconds since the epoch.
+        lifetime: of pods' certificates, seconds.
     """
 
     authorities: Authorities
@@ -33,6 +34,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     asked: Mapping[str, int] = field(default_factory=dict)
     now: float = 0.0
+    lifetime: float = 0.0
 
     def of(self, standing: Standing) -> tuple[Verdict, ...]:
         """The pods that stand there."""
@@ -41,9 +43,8 @@ class Picture:
     @property
     def problems(self) -> tuple[str, ...]:
         """What would break a change of the CA, with the command that mends it."""
-        return tuple(
-            _problems(self.authorities, self.change, self.asked) + _incapable(self.authorities, self.change, self.now)
-        )
+        found = _problems(self.authorities, self.change, self.asked)
+        return (*found, *_incapable(self.authorities, self.change, self.now, self.lifetime))
 
     @property
     def doubts(self) -> tuple[str, ...]:
@@ -75,8 +76,9 @@ class Eyes:
         behind = any(verdict.standing in (Standing.WAITING, Standing.STUCK) for verdict in verdicts)
         phase = Phase.RETIRING if change.phase is Phase.SINGLE and behind else change.phase
         notes = (*pods.notes, *workloads.notes)
+        now, lifetime = self.now(), usual_lifetime(pods.members, self.now())
         without, asked = tuple(sorted(pods.without)), asked_issuers(pods.members)
-        return Picture(authorities, change, phase, tuple(verdicts), without, notes, asked, self.now())
+        return Picture(authorities, change, phase, tuple(verdicts), without, notes, asked, now, lifetime)
 
 
 def _depends_on_workload(member: Member, verdict: Verdict) -> bool:
@@ -127,7 +129,7 @@ def _problems(authorities: Authorities, change: Change, asked: Mapping[str, int]
     return found
 
 
-def _incapable(authorities: Authorities, change: Change, now: float) -> list[str]:
+def _incapable(authorities: Authorities, change: Change, now: float, lifetime: float) -> list[str]:
     """Why nobody would get a certificate: of the default issuer now, or of the next one after the switch."""
     mount, default, coming = authorities.mount, authorities.default, change.next
     found = []
@@ -137,11 +139,19 @@ def _incapable(authorities: Authorities, change: Change, now: float) -> list[str
             f"vault patch {mount}/issuer/{default.id} usage={USAGE[State.ISSUING]}, or make another one the default "
             f"(vault write {mount}/config/issuers default=ISSUER)"
         )
-    if change.phase is not Phase.SINGLE and coming is not None and coming.not_after <= now:
-        remedy = (
-            "take the change back (podcert ca abort)"
-            if change.phase is Phase.DISTRIBUTING
-            else f"make another one the default (vault write {mount}/config/issuers default=ISSUER)"
-        )
-        found.append(f"the issuer {coming.label} ended at {rfc3339(coming.not_after)}, nothing comes from it: {remedy}")
+    if change.phase is Phase.DISTRIBUTING and coming is not None and not coming.serves(lifetime, now):
+        found.append(f"{too_short(coming, now)}: take the change back (podcert ca abort)")
+    if change.phase is Phase.ISSUING and coming is not None and coming.not_after <= now:
+        remedy = f"make another one the default (vault write {mount}/config/issuers default=ISSUER)"
+        found.append(f"{too_short(coming, now)}: {remedy}")
     return found
+
+
+def too_short(issuer: Issuer, now: float) -> str:
+    """What is wrong with an issuer that has ended, or ends before certificates that it should make."""
+    if issuer.not_after <= now:
+        return f"the issuer {issuer.label} ended at {rfc3339(issuer.not_after)}, nothing comes from it"
+    return (
+        f"the issuer {issuer.label} ends at {rfc3339(issuer.not_after)}, before certificates that it would make, and Vault "
+        "refuses such ones"
+    )

@@ -87,6 +87,7 @@ def _issuer(data: Mapping[str, Any], call: Call, *, default: bool) -> Issuer:
             default=default,
             common_name=str(names[-1].value) if names else "",
             key_type=key_type_name(own.certificate.public_key()),
+            strict=data.get("leaf_not_after_behavior", "err") == "err",
         )
     raise errors.unreadable(call, problem)
 

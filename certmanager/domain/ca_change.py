@@ -48,6 +48,7 @@ class Issuer:
     Attributes:
         subject, common_name: the whole subject (RFC 4514), and its common name ("" without one).
         key_type: in the words of `KeyType`, also for types that it lacks.
+        strict: it refuses certificates that would end after it, as Vault's default is, instead of making them shorter.
         anchors: fingerprints of the roots that its chain ends at.
         chain: of all certificates in its chain, its own included.
         has_key: Vault can sign with it; a root that came along with an intermediate has none.
@@ -67,6 +68,7 @@ class Issuer:
     default: bool = False
     common_name: str = ""
     key_type: str = "ec-256"
+    strict: bool = True
 
     @property
     def label(self) -> str:
@@ -77,6 +79,10 @@ class Issuer:
     def signs(self) -> bool:
         """It can make certificates now."""
         return self.has_key and self.state is State.ISSUING
+
+    def serves(self, lifetime: float, now: float) -> bool:
+        """Whether it can make certificates that live so many seconds, or, where it is not strict, any."""
+        return self.not_after > now + (lifetime if self.strict else 0.0)
 
     @property
     def root(self) -> bool:

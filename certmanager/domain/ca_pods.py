@@ -7,6 +7,7 @@ files that an init container wrote stay as they are, and a mounted Secret's come
 from __future__ import annotations
 
 import shlex
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -78,7 +79,12 @@ class Member:
     @property
     def end(self) -> float | None:
         """When the certificate that is served ends."""
-        return self._noted("not-after") if self.current else self.pod.delivery.served_not_after
+        return self.noted_end if self.current else self.pod.delivery.served_not_after
+
+    @property
+    def noted_end(self) -> float | None:
+        """When the Secret's certificate ends."""
+        return self._noted("not-after")
 
     def made_at(self, now: float) -> float | None:
         """When the Secret's certificate was issued; None for a time that cannot be: who may write Secrets may write anything."""
@@ -119,6 +125,15 @@ def used_issuers(members: Sequence[Member]) -> frozenset[str]:
 def asked_issuers(members: Sequence[Member]) -> dict[str, int]:
     """Names or ids of the issuers that pods' certificates were asked of, and of how many pods."""
     return Counter(member.asked_issuer for member in members if member.asked_issuer is not None)
+
+
+def usual_lifetime(members: Sequence[Member], now: float) -> float:
+    """Seconds that pods' certificates live, from their issue on; 0 without any.
+
+    The median: those who may write Secrets can say anything, but not for most pods.
+    """
+    times = [(member.made_at(now), member.noted_end) for member in members]
+    return statistics.median_high([end - made for made, end in times if made is not None and end is not None] or [0.0])
 
 
 def judge(member: Member, goal: Goal, now: float) -> Verdict:

@@ -264,8 +264,22 @@ def test_an_issuer_that_has_ended_does_not_take_over(world: World) -> None:
     assert (status, "take the change back (podcert ca abort)" in err) == (1, True)
     assert ca(world, "abort")[0] == 0
     status, _out, err = ca(world, "rotate", "--to", new)
-    assert (status, f"the issuer {new} ended at" in err) == (1, True)
+    assert (status, "ended at" in err, "name another by --to" in err) == (1, True, True)
     assert world.ask("GET", f"{world.mount}/config/issuers")["data"]["default"] == old
+
+
+def test_a_root_that_would_end_before_its_certificates_is_not_made(world: World, manager: Manager) -> None:
+    world.pod("web")
+    world.enrolled("web")
+    status, _out, err = ca(world, "rotate", "--ttl", "24h")
+    assert (status, "give it more by --ttl" in err, len(issuers(world))) == (1, True, 1)
+    body = {"common_name": "short", "key_type": "ec", "ttl": "24h"}
+    new = str(world.ask("POST", f"{world.mount}/root/rotate/internal", body)["data"]["issuer_id"])
+    problem = "before certificates that it would make"
+    assert any(problem in each for each in picture(world)["problems"])
+    changed = {"issuer_name": "short", "leaf_not_after_behavior": "truncate"}
+    world.ask("POST", f"{world.mount}/issuer/{new}", changed)
+    assert picture(world)["problems"] == []
 
 
 def ends(world: World, issuer: str) -> str:

@@ -21,7 +21,7 @@ from certmanager.domain.trust import State, state_of
 from certmanager.vault.bootstrap.step import Write
 from certmanager.vault.interrupts import undisturbed
 
-NOW = 1e6
+NOW, LIFETIME = 1e6, 600.0
 LOOKS = 400
 """After so many a run that does not end has failed."""
 
@@ -74,7 +74,7 @@ class World:
             verdicts.append(Verdict("a", f"p{number}", "w", "restart", standing, "why", "remedy"))
         behind = any(verdict.standing is not Standing.FOLLOWED for verdict in verdicts)
         phase = Phase.RETIRING if change.phase is Phase.SINGLE and behind else change.phase
-        return Picture(self.authorities, change, phase, tuple(verdicts), now=NOW)
+        return Picture(self.authorities, change, phase, tuple(verdicts), now=NOW, lifetime=LIFETIME)
 
     def follow(self) -> None:
         """The manager does what is due for one pod."""
@@ -131,7 +131,7 @@ def drive(world: World, said: list[str] | None = None, **course: object) -> Outc
     """Runs, and runs again when it is interrupted, as a person would."""
     ticks = iter(range(10**6))
     clock = Clock(lambda: float(next(ticks)), lambda _seconds: None)
-    terms = Course(lambda _current: NewRoot("root", "ec-256", 3600), **course)  # type: ignore[arg-type]
+    terms = Course(**{"root": lambda _current: NewRoot("root", "ec-256", 3600), **course})  # type: ignore[arg-type]
     while True:
         lines: list[str] = [] if said is None else said
         try:
@@ -261,6 +261,20 @@ def test_no_issuer_that_has_ended_takes_over() -> None:
     with pytest.raises(Refused, match="name another by --to"):
         drive(world, to="2")
     assert world.issuers[1].state is State.RETIRED
+
+
+def test_a_root_that_ends_before_the_certificates_that_it_would_make_is_not_made_and_does_not_take_over() -> None:
+    short = replace(issuer("2", State.ISSUING), not_after=NOW + LIFETIME)
+    world = World([0], pods(2), issuers=[issuer("1", State.ISSUING, default=True), short])
+    with pytest.raises(Refused, match="before certificates that it would make"):
+        drive(world)
+    assert world.authorities.default == world.issuers[0]
+    world.issuers[1] = replace(short, strict=False)
+    assert drive(world) is Outcome.DONE, "Vault makes them shorter"
+    world = World([0], pods(2))
+    with pytest.raises(Refused, match="give it more by --ttl"):
+        drive(world, root=lambda _current: NewRoot("root", "ec-256", int(LIFETIME)))
+    assert len(world.issuers) == 1
 
 
 def test_a_default_issuer_that_may_not_issue_is_told_instead_of_waiting_for_what_it_would_make() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certmanager.domain.ca_change import Goal, Phase
-from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers
+from certmanager.domain.ca_pods import Member, Standing, Verdict, asked_issuers, judge, used_issuers, usual_lifetime
 from certmanager.domain.model import Delivery, Owner, Pod, StoredSecret, Workload
 from certmanager.domain.times import rfc3339
 from tests.unit.domain.builders import DAY, NOW, UID, deployment, pod
@@ -168,3 +168,10 @@ def test_an_issuer_that_was_asked_for_by_name_is_told_from_the_default() -> None
 def test_times_that_cannot_be_keep_nobody_waiting(of: Pod, time: str) -> None:
     having = secret(BOTH, renewals="1", issued_at=time, not_after=time)
     assert verdict(of, having).standing is Standing.FOLLOWED
+
+
+def test_how_long_certificates_live_is_told_by_most_pods_and_not_by_a_liar() -> None:
+    honest = [Member(pod(), secret(issued_at=rfc3339(NOW - 60), not_after=rfc3339(NOW + 540))) for _ in range(3)]
+    liars = [Member(pod(), secret(not_after=end)) for end in ("9999-12-31T23:59:59Z", "soon")]
+    assert usual_lifetime([], NOW) == 0.0
+    assert usual_lifetime([*honest, *liars], NOW) == 600.0
