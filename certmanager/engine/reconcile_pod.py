@@ -13,6 +13,7 @@ from certmanager.domain import decide
 from certmanager.domain.advice import advice
 from certmanager.domain.errors import AlreadyExists, NotFound, PodcertError, Refused
 from certmanager.domain.model import ENROLL_LABEL, Pod, Request, StoredSecret
+from certmanager.domain.problems import cut
 from certmanager.domain.reasons import Reason
 from certmanager.domain.request import Defaults, decide_request
 from certmanager.domain.secret_notes import issued_message, secret_name_taken
@@ -23,6 +24,7 @@ from certmanager.engine.intake import Intake
 from certmanager.engine.keys import PodKey, RoleKey, WorkloadKey
 from certmanager.engine.making import Making
 from certmanager.engine.outcome import Outcome
+from certmanager.engine.pace import Pace
 from certmanager.engine.ports import CertificateAuthority, KeyMaker, PodReader, Preflight, Reporter, SecretStore
 from certmanager.engine.refusals import Refusals
 from certmanager.engine.retiring import Retiring
@@ -85,6 +87,7 @@ class PodReconciler:
         self.retiring = Retiring(ports.secrets, ports.reporter, clock, policy.defaults)
         self._making = Making(ports.ca, ports.keys, ports.preflight, clock, self.retiring)
         self._refusals = Refusals(clock, policy.refusal_seconds)
+        self._pace = Pace(clock.monotonic)
 
     @property
     def refusal_seconds(self) -> float:
@@ -100,6 +103,9 @@ class PodReconciler:
         decision = decide.decide(situation)
         if isinstance(decision, decide.Issue) and isinstance(situation.request, Request):
             self._refusals.check(key, situation.request)
+            wait = self._pace.wait(pod.uid)
+            if wait > 0:
+                return self._too_fast(pod, decision, wait)
             outcome = self._try_to_issue(key, pod, situation.request, situation.secret)
             if outcome is not None:
                 return outcome
@@ -242,6 +248,7 @@ class PodReconciler:
         except Refused as refusal:
             self._refusals.note(key, request, refusal)
             raise
+        self._pace.made(pod.uid)
         current = self._store.pod(pod.namespace, pod.name)
         if current is None or current.uid != pod.uid or current.deleting:
             return Outcome("PodGone")
@@ -261,6 +268,12 @@ class PodReconciler:
         if not request.fixed_name:
             self._intake.add([RoleKey(pod.namespace, pod.service_account)])
         return None
+
+    def _too_fast(self, pod: Pod, wanted: decide.Issue, wait: float) -> Outcome:
+        why = f"certificates of this pod follow each other too fast ({wanted.reason}: {wanted.message})"
+        remedy = f"see who changes its Secret; the next one is made in {wait:.0f} s"
+        self._ports.reporter.warning(pod, Reason.RENEWAL_LOOP, cut(f"{why}; {remedy}"))
+        return Outcome(Reason.RENEWAL_LOOP, wait)
 
     def _adopt_or_tell(self, key: PodKey, pod: Pod, request: Request) -> Outcome:
         """Somebody was first: a second manager, our own write whose answer was lost, or a stranger."""
