@@ -13,7 +13,7 @@ import click
 
 from certmanager import __version__
 from certmanager.commands.bootstrap_options import bootstrap
-from certmanager.commands.options import console, renew, revoke, status, with_options
+from certmanager.commands.options import console, namespace_name, renew, revoke, status, with_options
 from certmanager.domain.model import KeyType
 
 
@@ -67,7 +67,12 @@ _PLACES = (
 )
 _SERVERS = (
     *_PLACES,
-    click.option("-n", "--namespace", help="The servers are the pods of this namespace. [the one at VAULT_ADDR]"),
+    click.option(
+        "-n",
+        "--namespace",
+        callback=namespace_name,
+        help="The servers are the pods of this namespace. [the one at VAULT_ADDR]",
+    ),
     click.option(
         "-l", "--selector", default="app.kubernetes.io/name=vault", show_default=True, help="… with these labels."
     ),
@@ -112,7 +117,9 @@ def vault_root_token(**options: Any) -> None:
     show_default=True,
     help="Where tls.crt, tls.key and ca.crt go; it must not be there yet.",
 )
-@click.option("-n", "--namespace", default="vault", show_default=True, help="The servers' namespace.")
+@click.option(
+    "-n", "--namespace", callback=namespace_name, default="vault", show_default=True, help="The servers' namespace."
+)
 @click.option("--cluster-domain", envvar="PODCERT_CLUSTER_DOMAIN", default="cluster.local", show_default=True)
 @click.option("--name", "names", multiple=True, help="A further DNS name or IP address; repeat it.")
 @click.option("--ttl", default="365d", show_default=True, help="Lifetime.")
@@ -136,7 +143,9 @@ def _vault(name: str, options: dict[str, Any]) -> None:
 
 @main.command()
 @click.argument("pod", required=False)
-@click.option("-n", "--namespace", default="default", show_default=True, help="The pod's namespace.")
+@click.option(
+    "-n", "--namespace", callback=namespace_name, default="default", show_default=True, help="The pod's namespace."
+)
 @click.option(
     "-f",
     "--filename",
@@ -186,7 +195,7 @@ def _run_ca(action: str, output: str = "text", **options: Any) -> NoReturn:
 
 @ca.command("status")
 @with_options(*_CA_OPTIONS, _OUTPUT)
-@click.option("-n", "--namespace", help="Look at the pods of this namespace only.")
+@click.option("-n", "--namespace", callback=namespace_name, help="Look at the pods of this namespace only.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Look at the pods of all namespaces. [unless -n is given]")
 def ca_status(namespace: str | None, all_namespaces: bool, **options: Any) -> None:
     """Show the issuers, the phase, and who is waited for or cannot follow, with what to do about it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +14,18 @@ import click
 
 from certmanager.console import Console, Target
 from certmanager.domain.names import parse_duration
-from certmanager.domain.problems import RuleError
+from certmanager.domain.problems import RuleError, shown
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def namespace_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A namespace's name (RFC 1123 label), for it becomes part of a request's path. Anything else is wrong usage."""
+    if value is None or _LABEL.fullmatch(value):
+        return value
+    rule = "a-z, 0-9 and -, at most 63, with a letter or digit at both ends; `kubectl get namespaces` lists them"
+    raise click.BadParameter(f"{shown(value)} is no namespace's name: {rule}")
+
 
 _CLUSTER = (
     click.option("--kubeconfig", type=click.Path(path_type=Path), help="Kubeconfig file, as kubectl's."),
@@ -23,7 +35,9 @@ _WAIT = (
     click.option("--wait", is_flag=True, help="Wait until no named pod serves the certificate any more."),
     click.option("--timeout", default="5m", show_default=True, help="How long to wait."),
 )
-_NAMESPACE = click.option("-n", "--namespace", default="default", show_default=True, help="The pods' namespace.")
+_NAMESPACE = click.option(
+    "-n", "--namespace", callback=namespace_name, default="default", show_default=True, help="The pods' namespace."
+)
 
 
 def console() -> Console:
