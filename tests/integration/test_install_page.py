@@ -30,7 +30,9 @@ def built(cluster: LocalCluster, folder: Path) -> list[dict[str, Any]]:
     """The objects of a kustomization, which a real API server takes to the last field."""
     cluster.kubectl("apply", "-f", str(MANIFESTS / "base" / "namespace.yaml"))
     text = cluster.kubectl("kustomize", str(folder)).stdout
-    cluster.kubectl("apply", "--server-side", "--dry-run=server", "--field-manager=page", "-f", "-", stdin=text)
+    cluster.kubectl(
+        "apply", "--server-side", "--dry-run=server", "--force-conflicts", "--field-manager=page", "-f", "-", stdin=text
+    )
     return list(yaml.safe_load_all(text))
 
 

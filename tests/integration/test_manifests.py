@@ -14,7 +14,14 @@ from tests.integration.installation import KUSTOMIZATIONS, MANIFESTS, PLAIN, bui
 pytestmark = pytest.mark.cluster
 
 TRIAL = "manifests-trial"
-VALIDATE = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--field-manager=manifests")
+VALIDATE = (
+    "apply",
+    "--server-side",
+    "--dry-run=server",
+    "--force-conflicts",
+    "--validate=strict",
+    "--field-manager=manifests",
+)
 
 
 @pytest.fixture(scope="module")
