@@ -111,8 +111,14 @@ class Issuers:
         try:
             issuers = self._read_all(mount)
         except Refused as error:
-            problem = _problem(mount, error)
-            return _Known(self._default(mount), None, problem, began)
+            problem, missing = _problem(mount, error), error
+            try:
+                return _Known(self._default(mount), None, problem, began)
+            except Refused:
+                if missing.reason != "VaultMountMissing":
+                    raise
+            # Of a mount that is not there Vault says so only where the policy allows the path: that is the cause to tell.
+            raise missing from None
         return _Known(trust_of(issuers), issuers, _many(mount, len(issuers)), began)
 
     def _read_all(self, mount: str) -> tuple[Issuer, ...]:
